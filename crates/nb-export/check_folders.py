@@ -27,7 +27,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer, BertConfig, BertModel
+from transformers import AutoConfig, AutoModel, AutoModelForSequenceClassification, AutoTokenizer
 from transformers import logging, pipeline
 
 TOLERANCE = 1e-5
@@ -44,11 +44,24 @@ TEXTS = [
 PAIRS = [("Storm and rain", "The river in York may flood"), ("Shares fall", "the bank cuts"), ("a", "rain")]
 
 
-def random_folder(folder, pooling, score, projection, labels, scale=1.0):
-    """Writes a model folder with random weights."""
+SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+FAMILIES = {
+    "bert": SIZES | {"max_position_embeddings": 32},
+    "roberta": SIZES | {"max_position_embeddings": 34, "type_vocab_size": 1, "pad_token_id": 1},
+    "xlm-roberta": SIZES | {"max_position_embeddings": 34, "type_vocab_size": 1, "pad_token_id": 1},
+    "camembert": SIZES | {"max_position_embeddings": 34, "type_vocab_size": 1, "pad_token_id": 1},
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64, "max_position_embeddings": 32},
+    "electra": SIZES | {"max_position_embeddings": 32, "embedding_size": 16},
+}
+
+
+def random_folder(folder, pooling, score, projection, labels, scale=1.0, family="bert"):
+    """Writes a model folder with random weights. Its tokenizer is BERT's for every family, as users may combine them."""
     folder.mkdir(parents=True)
     words = "storm and rain in york a shares fall as the bank of cuts its rate cup final : united win , falls on river while crowd sings may flood"
     vocabulary = SPECIAL + sorted(set(words.split())) + ["##s", "s"]
+    if family not in ("bert", "distilbert", "electra"):  # these count positions from the padding token's id on
+        vocabulary[:2] = ["[UNK]", "[PAD]"]
     backend = Tokenizer(models.WordPiece({word: i for i, word in enumerate(vocabulary)}, unk_token="[UNK]"))
     backend.add_special_tokens(SPECIAL)
     backend.normalizer = normalizers.BertNormalizer(lowercase=True)
@@ -58,12 +71,19 @@ def random_folder(folder, pooling, score, projection, labels, scale=1.0):
     (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
     names = {f"{token[1:-1].lower()}_token": token for token in SPECIAL}
     settings = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "model_max_length": 24, **names}
+    if FAMILIES[family].get("type_vocab_size") == 1 or family == "distilbert":
+        settings["model_input_names"] = ["input_ids", "attention_mask"]
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     hidden, width = 32, projection or 32
-    shape = {"hidden_size": hidden, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-    bert = BertModel(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=32, **shape), add_pooling_layer=False)
+    config = AutoConfig.for_model(family, vocab_size=len(vocabulary), **FAMILIES[family])
+    bert = AutoModel.from_config(config)
+    layers = bert.transformer.layer if family == "distilbert" else bert.encoder.layer
+    norm = layers[-1].output_layer_norm if family == "distilbert" else layers[-1].output.LayerNorm
     with torch.no_grad():
-        bert.encoder.layer[-1].output.LayerNorm.weight.mul_(scale)
+        for name, parameter in bert.named_parameters():
+            if parameter.dim() == 1:
+                parameter.add_(0.1 * torch.randn_like(parameter))
+        norm.weight.mul_(scale)
     bert.save_pretrained(folder)
     head = {}
     if pooling == "attentive":
@@ -91,7 +111,7 @@ def reference(folder, texts):
     """Returns the vectors of texts, or of pairs, and their probabilities if the model has labels."""
     description = json.loads((folder / "newsbert.json").read_text())
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    bert = AutoModel.from_pretrained(folder, add_pooling_layer=False, dtype=torch.float32).eval()
+    bert = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
     head, weights = description["head"], load_file(folder / "head.safetensors")
     vectors = []
     for text in texts:  # one at a time: nothing is padded
@@ -166,7 +186,9 @@ def check_classifier(program, folder, scratch):
     description = json.loads((folder / "newsbert.json").read_text())
     labels, most = description["labels"], description["max_tokens"]
     trust = {"trust_remote_code": True} if name == "Folder" else {}
-    assert (name == "Library") == (description["head"]["pooling"] == "cls" and description["head"]["score"] == "dot")
+    is_linear = description["head"]["pooling"] == "cls" and description["head"]["score"] == "dot"
+    has_room = len(labels) <= 16 or "electra" not in json.loads((folder / "config.json").read_text())["model_type"]
+    assert (name == "Library") == (is_linear and has_room), name
     if trust:
         for load in (AutoModelForSequenceClassification.from_pretrained, AutoConfig.from_pretrained):
             refused(lambda: load(output))
@@ -219,6 +241,12 @@ def main(program, folders):
         for i, (pooling, score, projection, labels) in enumerate(choices):
             name = f"{pooling}, {score}, projection {projection}, {len(labels or [])} labels"
             check(program, name, random_folder(Path(place) / str(i), pooling, score, projection, labels))
+        for family, pooling in itertools.product(FAMILIES, ["attentive", "mean", "cls"]):
+            folder = Path(place) / f"{family}-{pooling}"
+            check(program, f"{family}, {pooling}", random_folder(folder, pooling, "dot", None, ["b", "a", "c"], family=family))
+        many = [f"label {i}" for i in range(17)]  # two units for each are more than the 32 of these models
+        folder = random_folder(Path(place) / "many", "cls", "dot", None, many, family="electra")
+        check(program, "electra, cls, 17 labels", folder)
         for scale in (10.0, 50.0):
             folder = Path(place) / f"large-{scale}"
             random_folder(folder, "cls", "dot", None, ["a", "b"], scale)

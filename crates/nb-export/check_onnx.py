@@ -22,10 +22,17 @@ import onnxruntime
 import openvino
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import BertConfig, BertModel, logging
+from transformers import AutoConfig, AutoModel, BertConfig, logging
 
 TOLERANCE = 1e-5
 QUERY = 200
+AFTER_PADDING = ("roberta", "xlm-roberta", "camembert")
+SIZES = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 3, "intermediate_size": 40}
+FAMILIES = {
+    **{name: SIZES | {"max_position_embeddings": 34, "type_vocab_size": 1} for name in AFTER_PADDING},
+    "distilbert": {"dim": 24, "n_layers": 2, "n_heads": 3, "hidden_dim": 40, "max_position_embeddings": 32},
+    "electra": SIZES | {"embedding_size": 10, "max_position_embeddings": 32},
+}
 logging.set_verbosity_error()
 logging.disable_progress_bar()
 
@@ -95,8 +102,8 @@ class Reference:
     """A model folder in PyTorch."""
 
     def __init__(self, folder):
-        options = {"add_pooling_layer": False, "attn_implementation": "eager", "dtype": torch.float32}
-        self.model = BertModel.from_pretrained(folder, **options).eval()
+        options = {"attn_implementation": "eager", "dtype": torch.float32}
+        self.model = AutoModel.from_pretrained(folder, **options).eval()
         path = folder / "newsbert.json"
         self.description = json.loads(path.read_text()) if path.exists() else modules(folder)
         self.head = {}
@@ -105,6 +112,8 @@ class Reference:
 
     def __call__(self, inputs):
         inputs = {name: torch.from_numpy(value) for name, value in inputs.items()}
+        if not has_segments(self.model.config):
+            del inputs["token_type_ids"]
         head = self.description["head"]
         with torch.no_grad():
             states = self.model(**inputs).last_hidden_state
@@ -120,6 +129,19 @@ class Reference:
         return outputs
 
 
+def has_segments(config):
+    return getattr(config, "type_vocab_size", 0) > 0
+
+
+def first_id(config):
+    """The least id that texts may have: a padding token in a text changes the positions in RoBERTa and its relatives."""
+    return config.pad_token_id + 1 if config.model_type in AFTER_PADDING else 0
+
+
+def most_tokens(config):
+    return config.max_position_embeddings - first_id(config)
+
+
 def batch(config, rows, length, seed, pad=0):
     """Random texts of several lengths; `pad` columns of arbitrary ids follow the longest."""
     random = np.random.default_rng(seed)
@@ -127,8 +149,9 @@ def batch(config, rows, length, seed, pad=0):
     lengths[0] = length
     columns = np.arange(length + pad)
     mask = (columns < lengths[:, None]).astype(np.int64)
-    ids = random.integers(0, config.vocab_size, (rows, length + pad))
-    types = max(1, min(2, config.type_vocab_size))
+    ids = random.integers(first_id(config), config.vocab_size, (rows, length + pad))
+    ids[mask == 0] = config.pad_token_id if first_id(config) else 7
+    types = max(1, min(2, getattr(config, "type_vocab_size", 1)))
     segments = np.sort(random.integers(0, types, (rows, length + pad)), -1)
     return {"input_ids": ids, "attention_mask": mask, "token_type_ids": segments}
 
@@ -140,7 +163,7 @@ def check_model(program, folder, failures, name):
         path = Path(scratch) / "model.onnx"
         export(program, folder, path, "f32")
         for runtime, run in runtimes(path).items():
-            most = config.max_position_embeddings
+            most = most_tokens(config)
             for rows, length in [(1, 1), (5, min(most, 17)), (2, most)]:
                 inputs = batch(config, rows, length, seed=length)
                 found = run(inputs)
@@ -163,7 +186,7 @@ def random_folder(folder, config, description, seed=0, dtype=torch.float32):
     """Writes a model folder with random weights that are large enough to show every fault."""
     torch.manual_seed(seed)
     folder.mkdir(parents=True)
-    model = BertModel(config, add_pooling_layer=False)
+    model = AutoModel.from_config(config)
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     model.to(dtype).save_pretrained(folder)
@@ -266,6 +289,8 @@ def random_models(program, failures, scratch):
     for types in [1, 3]:
         config = random_config(type_vocab_size=types)
         check(f"{types} segments", config, description("retrieve", "attentive", "cosine", None))
+    for family, keys in FAMILIES.items():
+        check(family, AutoConfig.for_model(family, vocab_size=50, **keys), description("retrieve", "mean", "dot", None))
     for dtype in [torch.float16, torch.bfloat16]:
         check(str(dtype), random_config(), description("retrieve", "mean", "dot", None), dtype=dtype)
     for reader, score, heads in itertools.product(["attentive", "mean"], ["dot", "cosine"], [None, 5]):

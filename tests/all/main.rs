@@ -20,6 +20,10 @@ mod methods;
 #[cfg(test)]
 mod checkpoint;
 
+/// BERT's families: states and gradients compared with transformers, folders under the family's names.
+#[cfg(test)]
+mod families;
+
 /// The binary `nb` from end to end, as a user starts it: its files, its errors and its exit codes.
 #[cfg(test)]
 mod commands;

@@ -77,7 +77,7 @@ impl SavedEncoder {
     /// # Errors
     /// If the file is damaged, or if tensors are missing, unknown or of another shape.
     pub fn float_tensors(&self) -> Result<(BertConfig, FloatTensors<'_>), CheckpointError> {
-        let tensors = FloatTensors::of_encoder(&self.weights)?;
+        let tensors = FloatTensors::of_encoder(&self.weights, self.config.family)?;
         let mut config = self.config.clone();
         if !tensors.contains(SEGMENT_EMBEDDINGS) {
             config.type_vocab_size = 0;

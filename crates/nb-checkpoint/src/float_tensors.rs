@@ -7,6 +7,7 @@ use half::{bf16, f16};
 use safetensors::Dtype;
 
 use crate::error::CheckpointError;
+use crate::family::Family;
 use crate::tensor_bytes::TensorBytes;
 use crate::tensor_file::TensorFile;
 use crate::tensor_table::{Numbers, TensorTable};
@@ -46,12 +47,12 @@ pub struct Int8Rows {
 }
 
 impl<'a> FloatTensors<'a> {
-    /// Returns the encoder's tensors, under their current names.
+    /// Returns the tensors of an encoder of this family, under BERT's current names.
     ///
     /// # Errors
     /// If the file is damaged.
-    pub fn of_encoder(file: &'a TensorFile) -> Result<Self, CheckpointError> {
-        Ok(Self::new(file, file.encoder_tensors()?))
+    pub fn of_encoder(file: &'a TensorFile, family: Family) -> Result<Self, CheckpointError> {
+        Ok(Self::new(file, file.encoder_tensors(family)?))
     }
 
     /// Returns all tensors.
@@ -282,7 +283,7 @@ mod tests {
     #[test]
     fn rows_in_8_bits_have_scales() {
         let file = int8_file(&[0.5, 2.0], Dtype::F32);
-        let tensors = FloatTensors::of_encoder(&file).map(|_| ()).and(FloatTensors::of_head(&file)).unwrap();
+        let tensors = FloatTensors::of_encoder(&file, Family::Bert).map(|_| ()).and(FloatTensors::of_head(&file)).unwrap();
         assert_eq!(tensors.get("x", &[2, 2]).unwrap(), [0.5, -0.5, 254.0, -256.0]);
         let rows = tensors.int8("x", [2, 2]).unwrap().unwrap();
         assert_eq!(rows, Int8Rows { entries: vec![1, -1, 127, -128], scales: vec![0.5, 2.0] });

@@ -2,6 +2,7 @@
 //! library.
 //!
 //! * [`BertConfig`]: the configuration in `config.json`.
+//! * [`Family`]: BERT and the models with its layers and other names: RoBERTa, XLM-R, CamemBERT, DistilBERT and ELECTRA.
 //! * [`parameter_layout`], [`Layout`]: the names and shapes of a BERT's parameters, and their order in one buffer.
 //! * [`SavedEncoder`], [`TensorFile`], [`TensorBytes`]: the weights of a folder as checked byte slices.
 //! * [`FloatTensors`]: the numbers of weights of any floating-point type, as f32.
@@ -19,6 +20,7 @@ mod config;
 mod description;
 mod encoder;
 mod error;
+mod family;
 mod files;
 mod finite;
 mod float_tensors;
@@ -40,6 +42,7 @@ pub use config::{Activation, BertConfig, ConfigDifference};
 pub use description::{ArticleField, Description};
 pub use encoder::SavedEncoder;
 pub use error::CheckpointError;
+pub use family::{Classifier, ClassifierActivation, Family};
 pub use files::{
     CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, INT8_WEIGHTS_FILE, MODULES_FILE, POOLING_FILE, SENTENCE_FILE,
     WEIGHTS_FILE,
@@ -53,7 +56,7 @@ pub use hub::QUIET_CLIENT;
 pub use layout::{Layout, Slot};
 pub use location::{CheckpointLocation, mirror_folder};
 pub use parameters::{
-    EMBEDDING_NORM, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS, layers_start, parameter_count,
+    EMBEDDING_NORM, EMBEDDING_PROJECTION, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS, layers_start, parameter_count,
     parameter_layout,
 };
 pub use safetensors::Dtype;

@@ -1,29 +1,28 @@
-//! Selects the tensors of the encoder in a checkpoint and maps old names to current ones.
+//! Selects the tensors of the encoder in a checkpoint and maps the names of its family to BERT's.
 
-/// The prefix of the encoder's tensors in a checkpoint that contains a head as well.
-const PREFIX: &str = "bert.";
-/// The prefixes of the encoder's names.
-const PARTS: [&str; 2] = ["embeddings.", "encoder."];
+use crate::family::Family;
+
 /// Buffers that some versions save, not parameters.
 const BUFFERS: [&str; 2] = ["embeddings.position_ids", "embeddings.token_type_ids"];
 /// `BertModel`'s pooling layer, which nearly every checkpoint has.
 const POOLER: &str = "pooler.";
 
-/// Returns the current `BertModel` name of each tensor of a file; `None` for a tensor that is not part of the encoder,
-/// such as a classifier, a CRF or a projection.
+/// Returns BERT's current name of each tensor of a file; `None` for a tensor that is not part of the encoder, such as a
+/// classifier, a CRF or a projection.
 ///
-/// The encoder's tensors are `embeddings.*` and `encoder.*`, with the prefix `bert.` if any name in the file has it.
-pub(crate) fn encoder_names(names: &[&str]) -> Vec<Option<String>> {
-    let prefix = if names.iter().any(|name| name.starts_with(PREFIX)) { PREFIX } else { "" };
-    let encoder = |name: &&str| PARTS.iter().any(|part| name.starts_with(part)) && !BUFFERS.contains(name);
-    names.iter().map(|name| name.strip_prefix(prefix).filter(encoder).map(current_name)).collect()
+/// The encoder's tensors have the prefix of their family if any name in the file has it.
+pub(crate) fn encoder_names(names: &[&str], family: Family) -> Vec<Option<String>> {
+    let prefix = if names.iter().any(|name| name.starts_with(family.prefix())) { family.prefix() } else { "" };
+    let encoder = |name: &&str| family.is_encoders(name) && !BUFFERS.contains(name);
+    let renamed = |name: &str| family.bert_name(&current_name(name));
+    names.iter().map(|name| name.strip_prefix(prefix).filter(encoder).map(renamed)).collect()
 }
 
-/// Returns a message about the ignored tensors that are unusual in a checkpoint of BERT, if there are any.
-pub(crate) fn ignored(names: &[&str], current: &[Option<String>]) -> Option<String> {
+/// Returns a message about the ignored tensors that are unusual in a checkpoint, if there are any.
+pub(crate) fn ignored(names: &[&str], current: &[Option<String>], family: Family) -> Option<String> {
     const MAX_SHOWN: usize = 5;
     let common = |name: &str| {
-        let name = name.strip_prefix(PREFIX).unwrap_or(name);
+        let name = name.strip_prefix(family.prefix()).unwrap_or(name);
         name.starts_with(POOLER) || BUFFERS.contains(&name)
     };
     let unusual: Vec<&str> =
@@ -49,17 +48,33 @@ mod tests {
     fn heads_are_distinguished_from_the_encoder() {
         let names =
             ["bert.embeddings.LayerNorm.gamma", "bert.pooler.dense.bias", "crf.transitions", "encoder.mlp.weight"];
-        let current = encoder_names(&names);
+        let current = encoder_names(&names, Family::Bert);
         assert_eq!(current, [Some("embeddings.LayerNorm.weight".into()), None, None, None]);
-        let line = ignored(&names, &current).unwrap();
+        let line = ignored(&names, &current, Family::Bert).unwrap();
         assert_eq!(line, "ignoring tensors outside the encoder (2): crf.transitions, encoder.mlp.weight");
 
         let names =
             ["embeddings.token_type_ids", "embeddings.word_embeddings.weight", "encoder.layer.0.x", "linear.weight"];
-        let current = encoder_names(&names);
+        let current = encoder_names(&names, Family::Bert);
         assert_eq!(current[0], None);
         assert_eq!(current[2].as_deref(), Some("encoder.layer.0.x"));
-        assert_eq!(ignored(&names, &current).unwrap(), "ignoring tensors outside the encoder (1): linear.weight");
-        assert_eq!(ignored(&names[..3], &current[..3]), None);
+        let message = |count: usize| ignored(&names[..count], &current[..count], Family::Bert);
+        assert_eq!(message(4).unwrap(), "ignoring tensors outside the encoder (1): linear.weight");
+        assert_eq!(message(3), None);
+    }
+
+    #[test]
+    fn the_names_of_other_families_become_berts() {
+        let of = |name: &str, family| encoder_names(&[name], family).remove(0);
+        let layer = "distilbert.transformer.layer.4.ffn.lin1.bias";
+        assert_eq!(of(layer, Family::DistilBert).as_deref(), Some("encoder.layer.4.intermediate.dense.bias"));
+        assert_eq!(of("distilbert.encoder.layer.4.x.bias", Family::DistilBert), None);
+        assert_eq!(of("pre_classifier.weight", Family::DistilBert), None);
+        let norm = "roberta.embeddings.LayerNorm.gamma";
+        assert_eq!(of(norm, Family::Roberta).as_deref(), Some("embeddings.LayerNorm.weight"));
+        let project = "electra.embeddings_project.weight";
+        assert_eq!(of(project, Family::Electra).as_deref(), Some("embeddings_project.weight"));
+        assert_eq!(of("bert.embeddings_project.weight", Family::Bert), None);
+        assert_eq!(of("discriminator_predictions.dense.weight", Family::Electra), None);
     }
 }

@@ -1,19 +1,23 @@
 //! The parameters of a BERT: the embeddings, then L layers, each in the same order.
 //!
 //! In a layer, the matrices come first, then the vectors. The matrices of queries, keys and values are adjacent, so
-//! that one product computes all three.
+//! that one product computes all three. All families have the names of BERT here; files have those of the family
+//! ([`Family::saved_name`](crate::Family::saved_name)).
 
 use crate::config::BertConfig;
 use crate::layout::Layout;
 
-/// The word embeddings, [vocabulary, H].
+/// The word embeddings, [vocabulary, E]; the width E of embeddings is the hidden size H, unless they are projected.
 pub const WORD_EMBEDDINGS: &str = "embeddings.word_embeddings.weight";
-/// The position embeddings, [positions, H].
+/// The position embeddings, [positions, E].
 pub const POSITION_EMBEDDINGS: &str = "embeddings.position_embeddings.weight";
-/// The segment embeddings, [segments, H].
+/// The segment embeddings, [segments, E].
 pub const SEGMENT_EMBEDDINGS: &str = "embeddings.token_type_embeddings.weight";
 /// The prefix of the embeddings' LayerNorm, whose parameters end in `.weight` and `.bias`.
 pub const EMBEDDING_NORM: &str = "embeddings.LayerNorm";
+/// The prefix of the dense layer from embeddings of width E to H, whose parameters end in `.weight`, [H, E], and `.bias`, [H].
+/// Models whose embeddings have the width H lack it.
+pub const EMBEDDING_PROJECTION: &str = "embeddings_project";
 
 /// Returns the parameters of one encoder layer in order, as `BertModel` names them below `encoder.layer.i.`.
 fn layer_slots(config: &BertConfig) -> [(&'static str, Vec<i64>); 16] {
@@ -41,14 +45,18 @@ fn layer_slots(config: &BertConfig) -> [(&'static str, Vec<i64>); 16] {
 /// Returns the parameters of the embeddings.
 fn embedding_layout(config: &BertConfig) -> Layout {
     let mut layout = Layout::default();
-    let h = config.hidden_size;
-    layout.push_table(WORD_EMBEDDINGS, [config.vocab_size, h]);
-    layout.push(POSITION_EMBEDDINGS, &[config.max_position_embeddings, h]);
+    let e = config.embedding_width();
+    layout.push_table(WORD_EMBEDDINGS, [config.vocab_size, e]);
+    layout.push(POSITION_EMBEDDINGS, &[config.max_position_embeddings, e]);
     if config.type_vocab_size > 0 {
-        layout.push(SEGMENT_EMBEDDINGS, &[config.type_vocab_size, h]);
+        layout.push(SEGMENT_EMBEDDINGS, &[config.type_vocab_size, e]);
     }
-    layout.push(format!("{EMBEDDING_NORM}.weight"), &[h]);
-    layout.push(format!("{EMBEDDING_NORM}.bias"), &[h]);
+    layout.push(format!("{EMBEDDING_NORM}.weight"), &[e]);
+    layout.push(format!("{EMBEDDING_NORM}.bias"), &[e]);
+    if config.projects_embeddings() {
+        layout.push(format!("{EMBEDDING_PROJECTION}.weight"), &[config.hidden_size, e]);
+        layout.push(format!("{EMBEDDING_PROJECTION}.bias"), &[config.hidden_size]);
+    }
     layout
 }
 

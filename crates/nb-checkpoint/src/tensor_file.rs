@@ -9,6 +9,7 @@ use safetensors::SafeTensors;
 
 use crate::bytes::Bytes;
 use crate::error::CheckpointError;
+use crate::family::Family;
 use crate::names::{encoder_names, ignored};
 use crate::tensor_bytes::TensorBytes;
 
@@ -82,16 +83,16 @@ impl TensorFile {
         self.renamed(|names| names.iter().map(|&name| Some(name.to_owned())).collect())
     }
 
-    /// Returns the tensors of the encoder under their current names in `BertModel`. The file may use the prefix `bert.`
-    /// and, for LayerNorm's parameters, the old names `gamma` and `beta`. Tensors outside the encoder are skipped, and
-    /// unusual ones are logged.
+    /// Returns the tensors of the encoder under their current names in `BertModel`. The file has the names of `family`; it
+    /// may use the family's prefix and, for LayerNorm's parameters, the old names `gamma` and `beta`. Tensors outside the
+    /// encoder are skipped, and unusual ones are logged.
     ///
     /// # Errors
     /// As [`TensorFile::tensors`].
-    pub fn encoder_tensors(&self) -> Result<Vec<TensorBytes<'_>>, CheckpointError> {
+    pub fn encoder_tensors(&self, family: Family) -> Result<Vec<TensorBytes<'_>>, CheckpointError> {
         self.renamed(|names| {
-            let renamed = encoder_names(names);
-            if let Some(message) = ignored(names, &renamed) {
+            let renamed = encoder_names(names, family);
+            if let Some(message) = ignored(names, &renamed, family) {
                 tracing::info!("{}: {message}", self.path.display());
             }
             renamed
@@ -147,7 +148,7 @@ mod tests {
     fn a_tensor_under_both_of_its_names_is_refused() {
         let names = ["embeddings.LayerNorm.gamma", "embeddings.LayerNorm.weight"];
         let file = TensorFile::new(Path::new("x"), file(&names));
-        let error = file.encoder_tensors().unwrap_err().to_string();
+        let error = file.encoder_tensors(Family::Bert).unwrap_err().to_string();
         assert!(error.contains("tensor embeddings.LayerNorm.weight is there twice"), "{error}");
         assert_eq!(file.tensors().unwrap().len(), 2);
     }
@@ -156,7 +157,7 @@ mod tests {
     fn encoder_tensors_have_their_current_names() {
         let names = ["bert.encoder.layer.0.x", "bert.embeddings.LayerNorm.gamma", "bert.pooler.dense.bias", "crf.x"];
         let file = TensorFile::new(Path::new("x"), file(&names));
-        let found: Vec<String> = file.encoder_tensors().unwrap().into_iter().map(|tensor| tensor.name).collect();
+        let found: Vec<String> = file.encoder_tensors(Family::Bert).unwrap().into_iter().map(|tensor| tensor.name).collect();
         assert_eq!(found, ["embeddings.LayerNorm.weight", "encoder.layer.0.x"]);
         assert_eq!(file.tensors().unwrap().len(), 4);
     }

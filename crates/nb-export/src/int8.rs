@@ -79,12 +79,12 @@ fn write_weights(path: &Path, config: &BertConfig, tensors: &FloatTensors<'_>) -
     let shape = |slot: &Slot| slot.shape.iter().map(|size| size.unsigned_abs() as usize).collect::<Vec<_>>();
     let mut header = Header::of_model();
     for slot in layout.slots() {
-        let shape = shape(slot);
+        let (name, shape) = (config.family.saved_name(&slot.name), shape(slot));
         if is_quantised(slot) {
-            header.push(&slot.name, Dtype::I8, &shape);
-            header.push(&format!("{}{SCALE_SUFFIX}", slot.name), Dtype::F32, &shape[..1]);
+            header.push(&name, Dtype::I8, &shape);
+            header.push(&format!("{name}{SCALE_SUFFIX}"), Dtype::F32, &shape[..1]);
         } else {
-            header.push(&slot.name, Dtype::F32, &shape);
+            header.push(&name, Dtype::F32, &shape);
         }
     }
     // Numbers are converted one tensor at a time; the closure of the writer can only fail with errors of the system.
@@ -138,8 +138,8 @@ mod tests {
 
         let (before, after) = (TensorFile::read(&place.model().join(WEIGHTS_FILE)), SavedEncoder::map(&place.output()));
         let (before, after) = (before.unwrap(), after.unwrap());
-        let before = FloatTensors::of_encoder(&before).unwrap();
         let (config, after) = after.float_tensors().unwrap();
+        let before = FloatTensors::of_encoder(&before, config.family).unwrap();
         let mut quantised = 0;
         for slot in parameter_layout(&config).slots() {
             let shape: Vec<usize> = slot.shape.iter().map(|&size| size as usize).collect();

@@ -1,8 +1,10 @@
-"""A BERT that classifies texts by attentive pooling, the mean or the first token, with an optional projection.
+"""A BERT, or another encoder, that classifies texts by attentive pooling, the mean or the first token, with an optional
+projection.
 
 `AutoModelForSequenceClassification.from_pretrained(folder, trust_remote_code=True)` reads this file, because the classes
-of transformers pool by the first token and a tanh layer only. The configuration has the keys of BERT and:
+of transformers pool by the first token and another layer only. The configuration has the keys of the encoder and:
 
+* `newsbert_encoder`: the model type of the encoder;
 * `newsbert_pooling`: `attentive`, `mean` or `cls`;
 * `newsbert_query`: the width of the query of attentive pooling;
 * `newsbert_projection`: the width of the projection, or null;
@@ -11,12 +13,24 @@ of transformers pool by the first token and a tanh layer only. The configuration
 
 import torch
 from torch import nn
-from transformers import BertConfig, BertModel, BertPreTrainedModel
+from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 
-class NewsBertConfig(BertConfig):
+class NewsBertConfig(PretrainedConfig):
     model_type = "newsbert"
+
+    def encoder(self):
+        """Returns the configuration of the encoder."""
+        own = ("model_type", "architectures", "auto_map", "transformers_version", "dtype", "torch_dtype")
+        keys = {key: value for key, value in self.to_dict().items() if key not in own and not key.startswith("newsbert_")}
+        return AutoConfig.for_model(self.newsbert_encoder, **keys)
+
+
+def encoder_without_pooler(config):
+    """Returns a model of random weights. Some classes have a pooler, whose weights the folder does not have."""
+    has_pooler = config.model_type not in ("distilbert", "electra")
+    return AutoModel.from_config(config, **({"add_pooling_layer": False} if has_pooler else {}))
 
 
 class AttentivePooling(nn.Module):
@@ -33,19 +47,22 @@ class AttentivePooling(nn.Module):
         return (weights.unsqueeze(-1) * states).sum(1)
 
 
-class NewsBertForSequenceClassification(BertPreTrainedModel):
+class NewsBertForSequenceClassification(PreTrainedModel):
     config_class = NewsBertConfig
+    base_model_prefix = "newsbert"
+    _supports_sdpa = True
 
     def __init__(self, config):
         super().__init__(config)
         self.num_labels = config.num_labels
-        self.bert = BertModel(config, add_pooling_layer=False)
-        hidden, width = config.hidden_size, config.newsbert_projection
+        encoder = config.encoder()
+        self.newsbert = encoder_without_pooler(encoder)
+        hidden, width = encoder.hidden_size, config.newsbert_projection
         is_attentive = config.newsbert_pooling == "attentive"
         self.pooling = AttentivePooling(hidden, config.newsbert_query) if is_attentive else None
         self.vector = nn.Linear(hidden, width) if width else None
-        dropout = config.classifier_dropout
-        self.dropout = nn.Dropout(config.hidden_dropout_prob if dropout is None else dropout)
+        dropout = getattr(config, "classifier_dropout", None)
+        self.dropout = nn.Dropout(0.1 if dropout is None else dropout)
         self.dense = nn.Linear(width or hidden, config.num_labels)
         self.post_init()
 
@@ -75,17 +92,15 @@ class NewsBertForSequenceClassification(BertPreTrainedModel):
         return_dict=None,
         **kwargs,
     ):
-        outputs = self.bert(
-            input_ids,
-            attention_mask=attention_mask,
-            token_type_ids=token_type_ids,
-            position_ids=position_ids,
-            inputs_embeds=inputs_embeds,
-            output_attentions=output_attentions,
-            output_hidden_states=output_hidden_states,
-            return_dict=True,
-            **kwargs,
-        )
+        optional = {
+            "token_type_ids": token_type_ids,
+            "position_ids": position_ids,
+            "inputs_embeds": inputs_embeds,
+            "output_attentions": output_attentions,
+            "output_hidden_states": output_hidden_states,
+        }
+        given = {name: value for name, value in optional.items() if value is not None}
+        outputs = self.newsbert(input_ids, attention_mask=attention_mask, return_dict=True, **given, **kwargs)
         states = outputs.last_hidden_state
         mask = states.new_ones(states.shape[:2]) if attention_mask is None else attention_mask
         vectors = self.pool(states, mask)

@@ -44,9 +44,9 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens the model folder of a run, or any Hugging Face BERT folder. Its weights are mapped into memory: while the model is open, the
+    /// Opens the model folder of a run, or any Hugging Face folder of BERT's families. Its weights are mapped into memory: while the model is open, the
     /// files must not be changed in place, only replaced. Unless the options set another length, texts are truncated to
-    /// the longest sequence of the model's training; without a run, to the smallest of `max_position_embeddings` of `config.json`,
+    /// the longest sequence of the model's training; without a run, to the smallest of the model's positions,
     /// `model_max_length` of `tokenizer_config.json` and `max_seq_length` of `sentence_bert_config.json`. If the options set a number of threads, it changes for the whole process.
     ///
     /// # Errors

@@ -41,7 +41,7 @@ pub(crate) fn longest_sequence(
     description: Option<&Description>,
     tokenizer: &Tokenizer,
 ) -> Result<usize, InferError> {
-    let most = config.max_position_embeddings.unsigned_abs() as usize;
+    let most = config.max_tokens().unsigned_abs() as usize;
     let length = match options.max_tokens {
         Some(found) => {
             check_option("max_tokens", found, MIN_TOKENS, most)?;

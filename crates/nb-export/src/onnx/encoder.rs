@@ -4,7 +4,8 @@
 //! optimisers of runtimes recognise the parts of a BERT.
 
 use nb_checkpoint::{
-    BertConfig, CheckpointError, EMBEDDING_NORM, FloatTensors, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS,
+    BertConfig, CheckpointError, EMBEDDING_NORM, EMBEDDING_PROJECTION, FloatTensors, POSITION_EMBEDDINGS,
+    SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS,
 };
 
 use super::activation;
@@ -46,46 +47,52 @@ impl Encoder<'_> {
         Ok(states)
     }
 
-    /// LayerNorm(word + (position + segment)).
+    /// LayerNorm(word + (position + segment)), projected to the hidden size if it has another width.
     fn embeddings(&self, graph: &mut Graph, inputs: &Inputs) -> Result<Value, CheckpointError> {
-        let (h, config) = (self.hidden(), self.config);
-        let table = |name, rows: i64| self.tensors.get(name, &[rows as usize, h]);
+        let (e, config) = (self.config.embedding_width() as usize, self.config);
+        let table = |name, rows: i64| self.tensors.get(name, &[rows as usize, e]);
         graph.scope("embeddings");
         let words = table(WORD_EMBEDDINGS, config.vocab_size)?;
         let words = match self.precision {
             OnnxPrecision::F32 => {
-                let words = graph.floats(WORD_EMBEDDINGS, &[words.len() / h, h], &words);
+                let words = graph.floats(WORD_EMBEDDINGS, &[words.len() / e, e], &words);
                 graph.gather(&words, &inputs.ids)
             }
-            OnnxPrecision::Int8Weights | OnnxPrecision::Int8(_) => int8_rows(graph, &words, h, &inputs.ids),
+            OnnxPrecision::Int8Weights | OnnxPrecision::Int8(_) => int8_rows(graph, &words, e, &inputs.ids),
         };
-        let mut positions = table(POSITION_EMBEDDINGS, config.max_position_embeddings)?;
+        let mut all = table(POSITION_EMBEDDINGS, config.max_position_embeddings)?;
+        let mut positions = all.split_off(config.first_position() as usize * e);
         let segments = (config.type_vocab_size > 0).then(|| table(SEGMENT_EMBEDDINGS, config.type_vocab_size));
         let segments = segments.transpose()?.unwrap_or_default();
-        let segments = if segments.len() > h {
-            let table = graph.floats(SEGMENT_EMBEDDINGS, &[segments.len() / h, h], &segments);
+        let segments = if segments.len() > e {
+            let table = graph.floats(SEGMENT_EMBEDDINGS, &[segments.len() / e, e], &segments);
             Some(graph.gather(&table, &inputs.segments))
         } else {
             // All tokens have the only segment, whatever the input says.
             let add = |position: &mut [f32]| position.iter_mut().zip(&segments).for_each(|(p, s)| *p += s);
-            positions.chunks_exact_mut(h).for_each(add);
+            positions.chunks_exact_mut(e).for_each(add);
             None
         };
-        let positions = graph.floats(POSITION_EMBEDDINGS, &[positions.len() / h, h], &positions);
+        let positions = graph.floats(POSITION_EMBEDDINGS, &[positions.len() / e, e], &positions);
         let length = graph.size(&inputs.ids, 1);
         let mut sums = graph.first_rows(&positions, &length);
         if let Some(segments) = segments {
             sums = graph.zip("Add", &segments, &sums);
         }
         let sums = graph.zip("Add", &words, &sums);
-        graph.declare(&sums, &[Dim::Named("batch"), Dim::Named("sequence"), Dim::Fixed(h)]); // the slice hides them
-        self.norm(graph, EMBEDDING_NORM, &sums)
+        graph.declare(&sums, &[Dim::Named("batch"), Dim::Named("sequence"), Dim::Fixed(e)]); // the slice hides them
+        let embedded = self.norm(graph, EMBEDDING_NORM, e, &sums)?;
+        if !config.projects_embeddings() {
+            return Ok(embedded);
+        }
+        Ok(Linear::read(self.tensors, EMBEDDING_PROJECTION, [self.hidden(), e])?.add(graph, &embedded))
     }
 
-    fn norm(&self, graph: &mut Graph, name: &str, x: &Value) -> Result<Value, CheckpointError> {
+    /// Adds the LayerNorm of rows of `width` entries.
+    fn norm(&self, graph: &mut Graph, name: &str, width: usize, x: &Value) -> Result<Value, CheckpointError> {
         let mut part = |part: &str| -> Result<Value, CheckpointError> {
             let name = format!("{name}.{part}");
-            Ok(graph.floats(&name, &[self.hidden()], &self.tensors.get(&name, &[self.hidden()])?))
+            Ok(graph.floats(&name, &[width], &self.tensors.get(&name, &[width])?))
         };
         let (weight, bias) = (part("weight")?, part("bias")?);
         graph.scope(name);
@@ -100,7 +107,7 @@ impl Encoder<'_> {
         let input = self.input(graph, i, |inputs| inputs.attention_output, &context);
         let branch = self.dense(graph, &name("attention.output.dense"), [h, h], &input)?;
         let sum = graph.zip("Add", &branch, x);
-        let x = self.norm(graph, &name("attention.output.LayerNorm"), &sum)?;
+        let x = self.norm(graph, &name("attention.output.LayerNorm"), h, &sum)?;
 
         let input = self.input(graph, i, |inputs| inputs.intermediate, &x);
         let units = self.dense(graph, &name("intermediate.dense"), [f, h], &input)?;
@@ -109,7 +116,7 @@ impl Encoder<'_> {
         let input = self.input(graph, i, |inputs| inputs.output, &units);
         let branch = self.dense(graph, &name("output.dense"), [h, f], &input)?;
         let sum = graph.zip("Add", &branch, &x);
-        self.norm(graph, &name("output.LayerNorm"), &sum)
+        self.norm(graph, &name("output.LayerNorm"), h, &sum)
     }
 
     /// Adds attention without its output layer: [B, T, H] to [B, T, H].

@@ -80,7 +80,7 @@ fn metadata(
     description: Option<&Description>,
     precision: &OnnxPrecision,
 ) -> Vec<(&'static str, String)> {
-    let positions = config.max_position_embeddings.unsigned_abs() as usize;
+    let positions = config.max_tokens().unsigned_abs() as usize;
     let max_tokens = description.map_or(positions, |description| description.max_tokens.min(positions));
     let mut metadata = vec![("precision", precision.name().to_owned()), ("max_tokens", max_tokens.to_string())];
     if let Some(Description { task, labels, .. }) = description {

@@ -18,10 +18,17 @@ pub(crate) struct Norm {
     eps: f64,
 }
 
+/// The width of the rows that a LayerNorm normalises, and its ε.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NormShape {
+    pub(crate) width: usize,
+    pub(crate) eps: f64,
+}
+
 impl Norm {
-    pub(crate) fn new(weights: &FloatTensors<'_>, name: &str, config: &BertConfig) -> Result<Self, InferError> {
-        let part = |part: &str| weights.get(&format!("{name}.{part}"), &[config.hidden_size as usize]);
-        Ok(Self { weight: part("weight")?, bias: part("bias")?, eps: config.layer_norm_eps })
+    pub(crate) fn new(weights: &FloatTensors<'_>, name: &str, shape: NormShape) -> Result<Self, InferError> {
+        let part = |part: &str| weights.get(&format!("{name}.{part}"), &[shape.width]);
+        Ok(Self { weight: part("weight")?, bias: part("bias")?, eps: shape.eps })
     }
 
     /// Replaces `x` by LN(x + branch).
@@ -62,15 +69,18 @@ impl Layer {
             let names: Vec<String> = parts.iter().map(|part| name(part)).collect();
             Dense::read_side_by_side(weights, &names, shape, precision, activation)
         };
+        let norm = |part: &str| {
+            Norm::new(weights, &name(part), NormShape { width: h, eps: config.layer_norm_eps })
+        };
         let qkv = ["attention.self.query", "attention.self.key", "attention.self.value"];
         Ok(Self {
             heads: Heads::new(h, config.num_attention_heads as usize),
             qkv: dense(&qkv, [h, h], None)?,
             attention_out: dense(&["attention.output.dense"], [h, h], None)?,
-            attention_norm: Norm::new(weights, &name("attention.output.LayerNorm"), config)?,
+            attention_norm: norm("attention.output.LayerNorm")?,
             up: dense(&["intermediate.dense"], [f, h], Some(activation(config.hidden_act)))?,
             down: dense(&["output.dense"], [h, f], None)?,
-            out_norm: Norm::new(weights, &name("output.LayerNorm"), config)?,
+            out_norm: norm("output.LayerNorm")?,
         })
     }
 

@@ -14,7 +14,7 @@ use crate::dense::DenseScratch;
 use crate::error::InferError;
 use crate::options::Precision;
 
-/// A BERT without a pooler.
+/// An encoder without a pooler.
 #[derive(Debug)]
 pub(crate) struct Encoder {
     hidden: usize,
@@ -78,7 +78,7 @@ impl Encoder {
         let Buffers { lengths, states, dense, layer: scratch } = buffers;
         lengths.clear();
         lengths.extend(texts.clone().map(|text| text.ids.len()));
-        self.embeddings.forward(texts, states);
+        self.embeddings.forward(texts, dense, states);
         for (layer, observer) in self.layers.iter().zip(observers) {
             layer.forward(states, lengths, dense, scratch, observer);
         }

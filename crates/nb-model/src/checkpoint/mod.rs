@@ -21,16 +21,17 @@ use crate::error::ModelError;
 use crate::pass::Precision;
 
 impl Bert {
-    /// Loads a Hugging Face folder: `config.json` and `model.safetensors`, the latter with or without the prefix `bert.`, with
+    /// Loads a Hugging Face folder of BERT or another [`Family`](nb_checkpoint::Family): `config.json` and
+    /// `model.safetensors`, the latter with or without the prefix of the family (`bert.`), with
     /// `gamma` and `beta` as names of LayerNorm's parameters if it is old. Everything outside the encoder (a pooler, a
     /// classifier, a CRF, buffers of any type) is ignored; a checkpoint without segment embeddings gets zeros for them.
     ///
     /// # Errors
-    /// If a file is missing or cut short, if the configuration is not a BERT's or calls for far more memory than the weights
+    /// If a file is missing or cut short, if the configuration is of no supported family or calls for far more memory than the weights
     /// fill, if tensors are missing, unknown or of another shape (the error lists them), or if a weight is NaN or infinite.
     pub fn load(folder: &Path, device: Device, precision: Precision) -> Result<Self, ModelError> {
         let SavedEncoder { config, weights } = SavedEncoder::read(folder)?;
-        let mut tensors = tensors_of(&weights, weights.encoder_tensors()?)?;
+        let mut tensors = tensors_of(&weights, weights.encoder_tensors(config.family)?)?;
         let path = weights.path().to_owned();
         drop(weights); // the tensors are copies
         add_missing_segments(&config, &mut tensors, &path);
@@ -41,13 +42,16 @@ impl Bert {
         Ok(model)
     }
 
-    /// Writes `config.json` and `model.safetensors` (f32, `BertModel`'s names) into an existing folder.
+    /// Writes `config.json` and `model.safetensors` (f32, with the names of the family's encoder in transformers) into an
+    /// existing folder.
     ///
     /// # Errors
     /// If a file cannot be written.
     pub fn save(&self, folder: &Path) -> Result<(), ModelError> {
         self.config().write(&folder.join(CONFIG_FILE))?;
-        write_tensors(&folder.join(WEIGHTS_FILE), &named_values(self.arena()))
+        let mut tensors = named_values(self.arena());
+        tensors.iter_mut().for_each(|(name, _)| *name = self.config().family.saved_name(name));
+        write_tensors(&folder.join(WEIGHTS_FILE), &tensors)
     }
 }
 
@@ -59,7 +63,7 @@ fn add_missing_segments(config: &BertConfig, tensors: &mut BTreeMap<String, Tens
     tracing::info!(path = %path.display(), "the checkpoint has no segment embeddings; using zeros");
     // One zero, expanded: the number of zeros comes from the configuration alone, so this allocates no memory for them.
     let zero = Tensor::zeros([1, 1], (Kind::Float, Device::Cpu));
-    let zeros = zero.expand([config.type_vocab_size, config.hidden_size], false);
+    let zeros = zero.expand([config.type_vocab_size, config.embedding_width()], false);
     tensors.insert(SEGMENT_EMBEDDINGS.to_owned(), zeros);
 }
 

@@ -1,12 +1,16 @@
-//! The embedding layer: LayerNorm(word + position + token type), forward and backward.
+//! The embedding layer, forward and backward: LayerNorm(word + position + token type), then, in models whose embeddings are
+//! narrower than their states, a dense layer.
 
-use nb_checkpoint::{EMBEDDING_NORM, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS};
+use nb_checkpoint::{
+    BertConfig, EMBEDDING_NORM, EMBEDDING_PROJECTION, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS,
+};
 use nb_kernels::dropout::{Dropout, site_key};
 use tch::{Device, Kind, Tensor};
 
 use crate::arena::{Arena, TouchedRows};
 use crate::kernel::dropout;
 use crate::kernel::layer_norm::{LayerNorm, NormTape};
+use crate::kernel::linear::{Grads, Linear};
 use crate::packed::Packed;
 use crate::pass::Pass;
 use crate::profile::{Phase, scope};
@@ -20,6 +24,10 @@ pub(crate) struct Embeddings {
     position: Table,
     token_type: Option<Table>,
     norm: LayerNorm,
+    /// `None` if the embeddings have the width of the states.
+    projection: Option<Linear>,
+    /// The row of the position table for the first token of a sequence.
+    first_position: i64,
     dropout: f64,
     /// Records the words that receive a gradient.
     touched: TouchedRows,
@@ -53,25 +61,41 @@ impl Table {
     }
 }
 
+/// Returns the dense layer from embeddings of width E to states of width H, in f32.
+fn projection(arena: &Arena) -> Linear {
+    let [weight, bias] = ["weight", "bias"].map(|part| format!("{EMBEDDING_PROJECTION}.{part}"));
+    let grads = Grads::in_arena(arena, &weight, &bias);
+    Linear { weight: arena.value(&weight), bias: arena.value(&bias), grads }
+}
+
 /// The tape of the embedding layer.
 #[derive(Debug)]
 pub(crate) struct EmbeddingTape {
     norm: NormTape,
+    /// The input of the projection, if there is one.
+    embedded: Option<Tensor>,
 }
 
 impl Embeddings {
-    pub(crate) fn new(arena: &Arena, eps: f64, dropout: f64) -> Self {
+    pub(crate) fn new(arena: &Arena, config: &BertConfig) -> Self {
         let token_type =
             arena.layout().slot(SEGMENT_EMBEDDINGS).is_some().then(|| Table::new(arena, SEGMENT_EMBEDDINGS));
-        let norm = LayerNorm::in_arena(arena, EMBEDDING_NORM, eps);
-        let (word, position) = (Table::new(arena, WORD_EMBEDDINGS), Table::new(arena, POSITION_EMBEDDINGS));
-        Self { word, position, token_type, norm, dropout, touched: arena.touched().clone() }
+        Self {
+            word: Table::new(arena, WORD_EMBEDDINGS),
+            position: Table::new(arena, POSITION_EMBEDDINGS),
+            token_type,
+            norm: LayerNorm::in_arena(arena, EMBEDDING_NORM, config.layer_norm_eps),
+            projection: config.projects_embeddings().then(|| projection(arena)),
+            first_position: config.first_position(),
+            dropout: config.hidden_dropout_prob,
+            touched: arena.touched().clone(),
+        }
     }
 
-    /// Returns the states [n, H] after LayerNorm and dropout, and the tape of the backward pass.
+    /// Returns the states [n, H] after LayerNorm, dropout and projection, and the tape of the backward pass.
     pub(crate) fn forward(&self, packed: &Packed, pass: Pass) -> (Tensor, EmbeddingTape) {
         let _scope = scope(Phase::Embeddings);
-        let mut sum = self.position.forward(&packed.positions);
+        let mut sum = self.position.forward(&self.positions(packed));
         if let Some(token_type) = &self.token_type {
             sum += token_type.forward(&self.token_types(packed));
         }
@@ -80,13 +104,20 @@ impl Embeddings {
         if let Some(dropout) = self.dropout(pass) {
             dropout::apply(dropout, &mut out);
         }
-        (out, EmbeddingTape { norm })
+        match &self.projection {
+            None => (out, EmbeddingTape { norm, embedded: None }),
+            Some(projection) => (projection.forward(&out), EmbeddingTape { norm, embedded: Some(out) }),
+        }
     }
 
-    /// Adds the gradients of the tables and of the LayerNorm to the arena.
+    /// Adds the gradients of the tables, of the LayerNorm and of the projection to the arena.
     pub(crate) fn backward(&self, packed: &Packed, pass: Pass, grad: &Tensor, tape: &EmbeddingTape) {
         let _scope = scope(Phase::Embeddings);
-        let mut grad = grad.to_kind(Kind::Float).contiguous().copy();
+        let grad = grad.to_kind(Kind::Float).contiguous();
+        let mut grad = match (&self.projection, &tape.embedded) {
+            (Some(projection), Some(embedded)) => projection.backward(&grad, embedded),
+            _ => grad.copy(),
+        };
         if let Some(dropout) = self.dropout(pass) {
             dropout::apply(dropout, &mut grad);
         }
@@ -95,10 +126,15 @@ impl Embeddings {
             self.touched.add(packed.distinct_ids());
         }
         self.word.backward(&packed.ids, &grad);
-        self.position.backward(&packed.positions, &grad);
+        self.position.backward(&self.positions(packed), &grad);
         if let Some(token_type) = &self.token_type {
             token_type.backward(&self.token_types(packed), &grad);
         }
+    }
+
+    /// Returns the rows of the position table.
+    fn positions(&self, packed: &Packed) -> Tensor {
+        if self.first_position == 0 { packed.positions.shallow_clone() } else { &packed.positions + self.first_position }
     }
 
     /// Returns the token types, clamped to the rows of the table: a checkpoint with one type does not distinguish a second

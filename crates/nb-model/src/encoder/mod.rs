@@ -119,7 +119,7 @@ impl Bert {
         let values = low.as_ref().unwrap_or(&master);
         let parameters = LayerParameters { arena: &arena, values, start: layers_start };
         let layers = layers(&config, &parameters);
-        let embeddings = Embeddings::new(&arena, config.layer_norm_eps, config.hidden_dropout_prob);
+        let embeddings = Embeddings::new(&arena, &config);
         Ok(Self {
             config,
             arena,
@@ -156,7 +156,7 @@ impl Bert {
         let values = self.low.as_ref().unwrap_or(&master);
         let parameters = LayerParameters { arena: &self.arena, values, start: self.layers_start };
         self.layers = layers(&self.config, &parameters);
-        self.embeddings = Embeddings::new(&self.arena, self.config.layer_norm_eps, self.config.hidden_dropout_prob);
+        self.embeddings = Embeddings::new(&self.arena, &self.config);
         if !self.drops_out {
             self.turn_off_dropout();
         }
@@ -291,7 +291,7 @@ impl Bert {
     ///
     /// # Panics
     ///
-    /// If a sequence is longer than `max_position_embeddings`, or if a token id is not in the vocabulary.
+    /// If a sequence is longer than [`BertConfig::max_tokens`], or if a token id is not in the vocabulary.
     pub fn encode(&self, packed: &Packed, pass: Pass, capture: Capture) -> Encoded {
         self.check_lengths(packed);
         tch::no_grad(|| self.run(packed, pass, capture))
@@ -323,7 +323,7 @@ impl Bert {
 
     fn check_lengths(&self, packed: &Packed) {
         let longest = packed.lengths().iter().copied().max().unwrap_or(0);
-        let most = self.config.max_position_embeddings;
+        let most = self.config.max_tokens();
         assert!(longest <= most, "a sequence has {longest} tokens, but the model has only {most} positions");
     }
 

@@ -77,7 +77,7 @@ struct TextCounts {
 
 impl SavedModel {
     /// Loads the model folder of a run, or any Hugging Face BERT folder, which has no head. Texts are truncated to the
-    /// `max_tokens` of the run or, without a run, to the smallest of `max_position_embeddings` of `config.json`,
+    /// `max_tokens` of the run or, without a run, to the smallest of the model's positions,
     /// `model_max_length` of `tokenizer_config.json` and `max_seq_length` of `sentence_bert_config.json`.
     ///
     /// # Errors
@@ -100,7 +100,7 @@ impl SavedModel {
             .map(|description| SavedHead::load::<L>(folder, bert.config(), description, device));
         let head = head.transpose()?;
         let untrained = if head.is_none() { untrained_head(folder) } else { None };
-        let most = bert.config().max_position_embeddings as usize;
+        let most = bert.config().max_tokens() as usize;
         let modules = SentenceModules::read(folder).ok().flatten().and_then(|modules| modules.max_tokens);
         let lengths = [modules, tokenizer.model_max_length()].into_iter().flatten();
         let model_length = || lengths.filter(|&length| length >= MIN_TOKENS).min().unwrap_or(most);
@@ -124,7 +124,7 @@ impl SavedModel {
     /// # Errors
     /// If `max_tokens` is less than a sequence needs, or more than the model has positions.
     pub fn with_max_tokens(self, max_tokens: usize) -> Result<Self> {
-        let most = self.bert.config().max_position_embeddings as usize;
+        let most = self.bert.config().max_tokens() as usize;
         if !(MIN_TOKENS..=most).contains(&max_tokens) {
             bail!("--max-tokens is {max_tokens}, expected {MIN_TOKENS} to the model's {most} positions");
         }
@@ -197,7 +197,7 @@ impl SavedModel {
             let head = HeadDescription { projection: None, ..description.head };
             let fields = description.fields.clone();
             self.untrained = Some(UntrainedHead { vector: VectorHead::zeros(&head, 0, Device::Cpu), fields });
-            self.max_tokens = description.max_tokens.min(self.bert.config().max_position_embeddings as usize);
+            self.max_tokens = description.max_tokens.min(self.bert.config().max_tokens() as usize);
         }
         self
     }

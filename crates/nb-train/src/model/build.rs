@@ -201,7 +201,7 @@ pub(crate) fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Resu
     if tokenizer.fingerprint() != task.tokenizer().fingerprint() {
         bail!("its tokenizer differs, expected that of {}", plan.teacher.tokenizer().display());
     }
-    let most = bert.config().max_position_embeddings;
+    let most = bert.config().max_tokens();
     if plan.data.max_tokens as i64 > most {
         bail!("it has {most} positions, expected at least {} (data.max_tokens)", plan.data.max_tokens);
     }

@@ -228,7 +228,7 @@ fn only_used_texts(mut config: RunConfig, kind: &dyn TaskKind, method: &Method) 
 /// Checks that the texts fit the models, and the method the task.
 fn check_fit(data: &DataPlan, method: &Method, train: &TrainPlan, models: &ModelsPlan) -> Result<(), ConfigError> {
     let check = |model: &str, config: &BertConfig| {
-        let most = config.max_position_embeddings;
+        let most = config.max_tokens();
         if data.max_tokens as i64 > most {
             let why = format!("the {model} has {most} positions");
             return Err(ConfigError::conflict("data.max_tokens", data.max_tokens, why).and(model));

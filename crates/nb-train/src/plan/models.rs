@@ -213,7 +213,7 @@ fn checkpoint(key: &str, name: &str) -> Result<PathBuf> {
 /// Returns the student's shape: the teacher's shape, with the configured number of layers and sizes.
 fn student_shape(config: &StudentConfig, source: &BertConfig) -> Result<BertConfig> {
     let mut shape = source.with_layers(config.layers as i64);
-    shape.hidden_size = config.hidden.unwrap_or(shape.hidden_size);
+    shape = shape.with_hidden_size(config.hidden.unwrap_or(shape.hidden_size));
     shape.num_attention_heads = config.heads.unwrap_or(shape.num_attention_heads);
     let inner = config.hidden.map_or(source.intermediate_size, |hidden| hidden.saturating_mul(4));
     shape.intermediate_size = config.intermediate.unwrap_or(inner);

@@ -68,7 +68,7 @@ fn shape(config: &BertConfig) -> String {
         count(config.num_attention_heads as u64, "head"),
         config.intermediate_size,
         config.vocab_size,
-        config.max_position_embeddings
+        config.max_tokens()
     )
 }
 

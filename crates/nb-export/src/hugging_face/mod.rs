@@ -1,36 +1,32 @@
 //! A topic model as a classifier of Hugging Face's transformers.
 
+mod library_head;
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
 use nb_checkpoint::{
-    BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description, Dtype, FloatTensors, HEAD_FILE, HeadDescription, Header,
+    BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description, Dtype, Family, FloatTensors, HEAD_FILE, HeadDescription, Header,
     POOLING_QUERY, PoolingKind, SavedEncoder, ScoreKind, Slot, TensorFile, WEIGHTS_FILE, parameter_layout,
     write_tensor_file,
 };
 use serde_json::{Map, Value, json};
 
+use self::library_head::library_head;
 use crate::error::ExportError;
 use crate::model_folder::{TOKENIZER_FILES, copy_files, describe, stage};
 
 /// The class for the heads that the classes of transformers cannot express.
-const CODE: &str = include_str!("modeling_newsbert.py");
+const CODE: &str = include_str!("../modeling_newsbert.py");
 /// The file of [`CODE`] in an exported folder.
 const CODE_FILE: &str = "modeling_newsbert.py";
-/// The factor of the states before the tanh of BERT's pooler.
-///
-/// tanh(εh)/ε is h to a relative error of ε²h²/3. A power of two scales without rounding, so only the tanh itself rounds. On
-/// a student of 384 units trained on AG News (states up to 7.9), the largest error of a probability in f32 is 1.5e-6 for
-/// ε = 2^-10, 9.8e-8 for 2^-12, 2.0e-8 for 2^-14 and 1.5e-8 for 2^-16, where the rounding of f32 alone remains; for states
-/// four times as large, it is 5.6e-6 for 2^-12 and 3.5e-7 for 2^-14. Below 2^-14, the least normal number of f16, a model
-/// that is converted to f16 loses digits: its error grows from 7.5e-5 to 3.0e-4 for 2^-16 and 4.5e-3 for 2^-20.
-const POOLER_SCALE: f64 = 1.0 / 16384.0;
-
+/// The prefix of the encoder's parameters in the class of [`CODE`].
+const CODE_PREFIX: &str = "newsbert.";
 /// The class that loads an exported classifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClassifierClass {
-    /// `BertForSequenceClassification` of transformers.
+    /// The class of the model's family in transformers, such as `BertForSequenceClassification`.
     Library,
     /// `NewsBertForSequenceClassification` in the folder's `modeling_newsbert.py`, which is loaded with
     /// `trust_remote_code=True` and refused without it.
@@ -38,10 +34,13 @@ pub enum ClassifierClass {
 }
 
 impl ClassifierClass {
-    /// Returns the class that can compute a head.
-    fn of(head: &HeadDescription) -> Self {
+    /// Returns the class that can compute the head of a model of this shape.
+    fn of(head: &HeadDescription, config: &BertConfig, labels: usize) -> Self {
+        let units = config.hidden_size.unsigned_abs() as usize;
         match (head.pooling, head.score) {
-            (PoolingKind::Cls, ScoreKind::Dot) => Self::Library,
+            (PoolingKind::Cls, ScoreKind::Dot) if library_head::fits(config.family.classifier(), units, labels) => {
+                Self::Library
+            }
             _ => Self::Folder,
         }
     }
@@ -52,10 +51,14 @@ impl ClassifierClass {
 ///
 /// # `[CLS]` pooling
 ///
-/// The class is transformers' own: logits = C·tanh(W h + b) + c for the state h of `[CLS]`. The model has no tanh: its logits
-/// are D(V h + v) + d, with the projection V if there is one. The export writes W = εI, b = 0, C = D V/ε and c = D v + d with
-/// ε = 2^-14. For arguments this small, tanh is the identity to rounding: in f32 the probabilities differ from the model's by
-/// some 1e-7, and by less than 1e-5 for states up to 100.
+/// The class is the family's own in transformers: logits = C·f(W h + b) + c for the state h of the first token. The model has no
+/// f: its logits are D h + d, after its projection if there is one is multiplied into D and d.
+///
+/// * f = tanh (BERT, RoBERTa, XLM-R, CamemBERT): W = εI, b = 0, C = D/ε and c = d with ε = 2^-14. For arguments this small, tanh
+///   is the identity to rounding: in f32 the probabilities differ from the model's by some 1e-7, and by less than 1e-5 for
+///   states up to 100.
+/// * f = ReLU (DistilBERT) or GELU (ELECTRA): f(x) − f(−x) = x. W = (D; −D), b = (d; −d), C = (I, −I) and c = 0. This needs two
+///   units for each label; a model with fewer is exported like those of the next section.
 ///
 /// # Attentive and mean pooling
 ///
@@ -63,7 +66,7 @@ impl ClassifierClass {
 /// it a mean over all tokens. The same holds for a model that divides its vectors by their length, which is not linear. (The
 /// heads of `nb train` for topics do not, but a description can say so.) The export writes the class
 /// `NewsBertForSequenceClassification` into the folder, with the model type `newsbert`: transformers then refuses to load
-/// the folder without `trust_remote_code=True`. If the type stayed `bert`, it would load its own class with a random head.
+/// the folder without `trust_remote_code=True`. If the type stayed the family's, it would load its own class with a random head.
 ///
 /// All other keys of `config.json` remain, except those that describe the classifier. Texts are truncated to the length of
 /// training if the tokenizer or the pipeline is called with `truncation=True`.
@@ -88,21 +91,36 @@ pub fn hugging_face(model: &Path, output: &Path) -> Result<ClassifierClass, Expo
     let head_file = TensorFile::read(&model.join(HEAD_FILE))?;
     let head = head_parameters(&head_file, &description, &encoder.config)?;
     let mut parameters = encoder_parameters(&encoder)?;
-    let class = ClassifierClass::of(&description.head);
+    let class = ClassifierClass::of(&description.head, &encoder.config, description.labels.len());
+    let family = encoder.config.family;
+    let prefix = match class {
+        ClassifierClass::Library => family.prefix(),
+        ClassifierClass::Folder => CODE_PREFIX,
+    };
+    parameters.iter_mut().for_each(|parameter| parameter.name.insert_str(0, prefix));
     parameters.extend(match class {
-        ClassifierClass::Library => library_head(&head, encoder.config.hidden_size as usize, description.labels.len()),
+        ClassifierClass::Library => {
+            library_head(family.classifier(), &head, encoder.config.hidden_size as usize, description.labels.len())
+        }
         ClassifierClass::Folder => head,
     });
     let staged = stage(model, output)?;
     let folder = staged.path();
     write_weights(&folder.join(WEIGHTS_FILE), &parameters)?;
-    write_config(model, folder, &description, class)?;
+    write_config(model, folder, &description, Loaded { class, family })?;
     if class == ClassifierClass::Folder {
         write(&folder.join(CODE_FILE), CODE)?;
     }
     copy_files(model, folder, &TOKENIZER_FILES)?;
     staged.sync_and_commit().map_err(ExportError::write(output))?;
     Ok(class)
+}
+
+/// The class that loads an exported folder, and the family of its encoder.
+#[derive(Debug, Clone, Copy)]
+struct Loaded {
+    class: ClassifierClass,
+    family: Family,
 }
 
 /// A tensor of the exported model.
@@ -113,7 +131,7 @@ struct Parameter {
     values: Vec<f32>,
 }
 
-/// Returns the encoder's parameters under the names of `BertForSequenceClassification`.
+/// Returns the encoder's parameters under the names of its family.
 ///
 /// # Errors
 /// If a tensor is missing, unknown, of another shape, or not of finite numbers.
@@ -122,7 +140,7 @@ fn encoder_parameters(encoder: &SavedEncoder) -> Result<Vec<Parameter>, ExportEr
     let parameter = |slot: &Slot| {
         let shape: Vec<usize> = slot.shape.iter().map(|size| size.unsigned_abs() as usize).collect();
         let values = tensors.get(&slot.name, &shape)?;
-        Ok(Parameter { name: format!("bert.{}", slot.name), shape, values })
+        Ok(Parameter { name: config.family.saved_name(&slot.name), shape, values })
     };
     parameter_layout(&config).slots().iter().map(parameter).collect()
 }
@@ -166,36 +184,6 @@ fn head_parameters(
     expected.into_iter().map(parameter).collect()
 }
 
-/// Folds a head for `[CLS]` pooling into BERT's pooler and a classifier: W = εI, b = 0, C = D V/ε, c = D v + d. It adds up
-/// in f64 and rounds once.
-fn library_head(head: &[Parameter], hidden: usize, labels: usize) -> Vec<Parameter> {
-    let values = |name: &str| head.iter().find(|parameter| parameter.name == name).map(|it| &it.values[..]);
-    let (dense, dense_bias) = (values("dense.weight").unwrap_or_default(), values("dense.bias").unwrap_or_default());
-    let mut weight: Vec<f64> = dense.iter().map(|&entry| f64::from(entry)).collect();
-    let mut bias: Vec<f64> = dense_bias.iter().map(|&entry| f64::from(entry)).collect();
-    if let (Some(vector), Some(vector_bias)) = (values("vector.weight"), values("vector.bias")) {
-        weight = vec![0.0; labels * hidden];
-        let rows = dense.chunks_exact(vector_bias.len()).zip(weight.chunks_exact_mut(hidden)).zip(&mut bias);
-        for ((row, out), bias) in rows {
-            for ((&entry, units), &unit_bias) in row.iter().zip(vector.chunks_exact(hidden)).zip(vector_bias) {
-                out.iter_mut().zip(units).for_each(|(out, &unit)| *out += f64::from(entry) * f64::from(unit));
-                *bias += f64::from(entry) * f64::from(unit_bias);
-            }
-        }
-    }
-    let mut pooler = vec![0.0; hidden * hidden];
-    pooler.iter_mut().step_by(hidden + 1).for_each(|entry| *entry = POOLER_SCALE as f32);
-    let narrow = |values: Vec<f64>, factor: f64| values.into_iter().map(|value| (value * factor) as f32).collect();
-    let parameter =
-        |name: &str, shape: &[usize], values| Parameter { name: name.to_owned(), shape: shape.to_vec(), values };
-    vec![
-        parameter("bert.pooler.dense.weight", &[hidden, hidden], pooler),
-        parameter("bert.pooler.dense.bias", &[hidden], vec![0.0; hidden]),
-        parameter("classifier.weight", &[labels, hidden], narrow(weight, 1.0 / POOLER_SCALE)),
-        parameter("classifier.bias", &[labels], narrow(bias, 1.0)),
-    ]
-}
-
 /// Writes the weights.
 fn write_weights(path: &Path, parameters: &[Parameter]) -> Result<(), ExportError> {
     let mut header = Header::of_model();
@@ -214,7 +202,7 @@ fn write_config(
     model: &Path,
     folder: &Path,
     description: &Description,
-    class: ClassifierClass,
+    loaded: Loaded,
 ) -> Result<(), ExportError> {
     let path = model.join(CONFIG_FILE);
     let text = fs::read(&path).map_err(ExportError::read(&path))?;
@@ -234,14 +222,15 @@ fn write_config(
     set("id2label", by_id.into());
     set("label2id", by_label.into());
     set("problem_type", "single_label_classification".into());
-    match class {
+    match loaded.class {
         ClassifierClass::Library => {
-            set("architectures", json!(["BertForSequenceClassification"]));
+            set("architectures", json!([loaded.family.classifier().class]));
         }
         ClassifierClass::Folder => {
             let HeadDescription { pooling, score, projection, .. } = description.head;
             set("architectures", json!(["NewsBertForSequenceClassification"]));
             set("model_type", "newsbert".into());
+            set("newsbert_encoder", loaded.family.model_type().into());
             let class = |name: &str| format!("modeling_newsbert.{name}");
             let (config_class, model_class) = (class("NewsBertConfig"), class("NewsBertForSequenceClassification"));
             set("auto_map", json!({"AutoConfig": config_class, "AutoModelForSequenceClassification": model_class}));
@@ -341,7 +330,7 @@ mod tests {
             assert_eq!(map["AutoModelForSequenceClassification"], class);
             let (found, source) =
                 (read_tensors(&output.join(WEIGHTS_FILE)), read_tensors(&place.model().join(HEAD_FILE)));
-            let head_names: Vec<&String> = found.keys().filter(|name| !name.starts_with("bert.")).collect();
+            let head_names: Vec<&String> = found.keys().filter(|name| !name.starts_with("newsbert.")).collect();
             assert_eq!(head_names.len(), tensors, "{head_names:?}");
             assert!(head_names.iter().all(|name| found[*name] == source[*name]), "{head_names:?}");
         }
