@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use nb_checkpoint::{BertConfig, CONFIG_FILE, PoolingKind, ScoreKind, TensorBytes, TensorFile, WEIGHTS_FILE, serialize};
+use nb_checkpoint::{
+    BertConfig, CONFIG_FILE, PoolingKind, ScoreKind, TensorBytes, TensorFile, WEIGHTS_FILE, serialize,
+};
 use nb_data::Tokens;
 use nb_infer::{Model, Options, Precision as InferPrecision};
 use nb_model::{Bert, Capture, DropoutKey, Encoded, Packed, Pass, Precision};
@@ -60,7 +62,8 @@ impl Golden {
 
     fn packed(&self) -> Packed {
         let ids: Vec<i64> = self.texts.iter().flat_map(|text| &text.ids).map(|&id| id.into()).collect();
-        let segment = |text: &Tokens| (0..text.ids.len()).map(|t| i64::from(t >= text.second_starts)).collect::<Vec<_>>();
+        let segment =
+            |text: &Tokens| (0..text.ids.len()).map(|t| i64::from(t >= text.second_starts)).collect::<Vec<_>>();
         let segments: Vec<i64> = self.texts.iter().flat_map(segment).collect();
         let lengths: Vec<i64> = self.texts.iter().map(|text| text.ids.len() as i64).collect();
         Packed::new(&ids, &segments, &lengths, Device::Cpu)
@@ -68,7 +71,8 @@ impl Golden {
 
     /// Returns the states of a layer of all texts, one below the other; or the factors of the golden loss.
     fn rows(&self, kind: &str, layer: usize) -> Tensor {
-        let rows: Vec<Tensor> = (0..self.texts.len()).map(|text| self.tensor(&format!("{kind}.{text}.{layer}"))).collect();
+        let rows: Vec<Tensor> =
+            (0..self.texts.len()).map(|text| self.tensor(&format!("{kind}.{text}.{layer}"))).collect();
         Tensor::cat(&rows, 0)
     }
 }
@@ -90,8 +94,11 @@ fn trained_states(golden: &Golden, bert: &mut Bert) -> Vec<Tensor> {
     bert.turn_off_dropout();
     let packed = golden.packed();
     let encoded: Encoded = bert.encode(&packed, Pass::Training(DropoutKey::Off), Capture::States);
-    let products =
-        encoded.states().iter().enumerate().map(|(layer, states)| (states * golden.rows("factors", layer)).sum(tch::Kind::Float));
+    let products = encoded
+        .states()
+        .iter()
+        .enumerate()
+        .map(|(layer, states)| (states * golden.rows("factors", layer)).sum(tch::Kind::Float));
     let loss = products.reduce(|sum, product| sum + product).unwrap();
     loss.backward();
     let states = encoded.states().iter().map(Tensor::detach).collect();
@@ -135,7 +142,9 @@ fn a_saved_encoder_has_the_names_of_its_family() {
 
         let [given, config]: [Value; 2] = [golden.config.clone(), read(copy.path().join(CONFIG_FILE))]
             .map(|text| serde_json::from_str(&text).unwrap());
-        for (key, value) in config.as_object().unwrap().iter().filter(|(key, _)| *key != "architectures" && *key != "dtype") {
+        for (key, value) in
+            config.as_object().unwrap().iter().filter(|(key, _)| *key != "architectures" && *key != "dtype")
+        {
             assert_eq!(value, &given[key], "{name}: {key}");
         }
         assert_eq!(config["architectures"][0], bert.config().family.encoder_class());
@@ -171,7 +180,12 @@ fn inference_computes_the_states_of_every_family() {
             let vectors = model.vectors_of(&golden.texts).unwrap();
             for (text, vector) in vectors.iter().enumerate() {
                 let expected = golden.tensor(&format!("hidden.{text}.{depth}")).mean_dim(0, false, tch::Kind::Float);
-                assert_close(&format!("{name} {precision:?} {text}"), &Tensor::from_slice(vector), &expected, tolerance);
+                assert_close(
+                    &format!("{name} {precision:?} {text}"),
+                    &Tensor::from_slice(vector),
+                    &expected,
+                    tolerance,
+                );
             }
         }
     }

@@ -78,8 +78,8 @@ fn heads(hidden: i64, classes: i64, share: Share, seed: u64) -> HeadPair<TopicHe
 /// Assembles the top layers of both models.
 pub(crate) fn tops_of(pooling: Shared<Pooling>, dense: Shared<Dense>) -> HeadPair<TopicHead> {
     HeadPair {
-        teacher: TopicHead { pooling: pooling.teacher, dense: dense.teacher },
-        student: TopicHead { pooling: pooling.student, dense: dense.student },
+        teacher: TopicHead { pooling: pooling.teacher, transform: None, dense: dense.teacher },
+        student: TopicHead { pooling: pooling.student, transform: None, dense: dense.student },
     }
 }
 

@@ -352,6 +352,9 @@ mod tests {
         assert_eq!(name("encoder.layer.0.output.LayerNorm.weight"), "transformer.layer.0.output_layer_norm.weight");
         assert_eq!(name("embeddings.LayerNorm.bias"), "embeddings.LayerNorm.bias");
         assert_eq!(name("encoder.layer.0.output.dense.weight_scale"), "transformer.layer.0.ffn.lin2.weight_scale");
-        assert_eq!(Family::Roberta.saved_name("encoder.layer.0.output.dense.bias"), "encoder.layer.0.output.dense.bias");
+        assert_eq!(
+            Family::Roberta.saved_name("encoder.layer.0.output.dense.bias"),
+            "encoder.layer.0.output.dense.bias"
+        );
     }
 }

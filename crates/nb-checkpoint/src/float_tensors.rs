@@ -283,7 +283,8 @@ mod tests {
     #[test]
     fn rows_in_8_bits_have_scales() {
         let file = int8_file(&[0.5, 2.0], Dtype::F32);
-        let tensors = FloatTensors::of_encoder(&file, Family::Bert).map(|_| ()).and(FloatTensors::of_head(&file)).unwrap();
+        let tensors =
+            FloatTensors::of_encoder(&file, Family::Bert).map(|_| ()).and(FloatTensors::of_head(&file)).unwrap();
         assert_eq!(tensors.get("x", &[2, 2]).unwrap(), [0.5, -0.5, 254.0, -256.0]);
         let rows = tensors.int8("x", [2, 2]).unwrap().unwrap();
         assert_eq!(rows, Int8Rows { entries: vec![1, -1, 127, -128], scales: vec![0.5, 2.0] });

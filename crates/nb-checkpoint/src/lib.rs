@@ -8,6 +8,7 @@
 //! * [`FloatTensors`]: the numbers of weights of any floating-point type, as f32.
 //! * [`Header`], [`write_tensor_file`], [`serialize`]: writers of safetensors files.
 //! * [`TensorIndex`]: the header of a safetensors file whose tensors stay on disk.
+//! * [`SavedClassifier`]: the labels and the head of a model that was fine-tuned elsewhere.
 //! * [`Description`]: the task and the head of a trained model, in `newsbert.json`.
 //! * [`SentenceModules`], [`write_sentence_modules`]: the modules of a sentence-transformers folder.
 //! * [`CheckpointLocation`]: a folder, or a repository `hf:owner/name` on the hub.
@@ -16,6 +17,7 @@
 //! independent of libtorch, tokenizers, training and the configuration of a run.
 
 mod bytes;
+mod classifier;
 mod config;
 mod description;
 mod encoder;
@@ -38,6 +40,7 @@ mod tensor_file;
 mod tensor_index;
 mod tensor_table;
 
+pub use classifier::{ClassifierParameters, DenseParameters, SavedClassifier};
 pub use config::{Activation, BertConfig, ConfigDifference};
 pub use description::{ArticleField, Description};
 pub use encoder::SavedEncoder;
@@ -56,8 +59,8 @@ pub use hub::QUIET_CLIENT;
 pub use layout::{Layout, Slot};
 pub use location::{CheckpointLocation, mirror_folder};
 pub use parameters::{
-    EMBEDDING_NORM, EMBEDDING_PROJECTION, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS, layers_start, parameter_count,
-    parameter_layout,
+    EMBEDDING_NORM, EMBEDDING_PROJECTION, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS, WORD_EMBEDDINGS, layers_start,
+    parameter_count, parameter_layout,
 };
 pub use safetensors::Dtype;
 pub use sentence_transformers::{SentenceModules, module_configs, write_sentence_modules};

@@ -157,7 +157,8 @@ mod tests {
     fn encoder_tensors_have_their_current_names() {
         let names = ["bert.encoder.layer.0.x", "bert.embeddings.LayerNorm.gamma", "bert.pooler.dense.bias", "crf.x"];
         let file = TensorFile::new(Path::new("x"), file(&names));
-        let found: Vec<String> = file.encoder_tensors(Family::Bert).unwrap().into_iter().map(|tensor| tensor.name).collect();
+        let found: Vec<String> =
+            file.encoder_tensors(Family::Bert).unwrap().into_iter().map(|tensor| tensor.name).collect();
         assert_eq!(found, ["embeddings.LayerNorm.weight", "encoder.layer.0.x"]);
         assert_eq!(file.tensors().unwrap().len(), 4);
     }

@@ -24,9 +24,10 @@ pub use checkpoint::{fill, named_values, read_tensors, write_tensors};
 pub use encoder::{Bert, Copies, Encoded, TrainedParts};
 pub use error::ModelError;
 pub use head::{
-    AttentivePooling, Clicks, Dense, POOLING_QUERY, Pooling, Reader, Score, SelfAttention, cls_pooling, score, unit,
+    AttentivePooling, Clicks, Dense, POOLING_QUERY, Pooling, Reader, Score, SelfAttention, Transform, cls_pooling,
+    score, unit,
 };
-pub use nb_checkpoint::{Activation, BertConfig, PoolingKind, ScaleKind, ScoreKind};
+pub use nb_checkpoint::{Activation, BertConfig, ClassifierActivation, PoolingKind, ScaleKind, ScoreKind};
 pub use packed::Packed;
 pub use pass::{ActivationCheckpoint, Capture, DropoutKey, Pass, Precision};
 pub use segments::Segments;

@@ -112,11 +112,11 @@ impl Case for TopicObjective {
         let [classes, hidden] = golden.shape(&format!("{weights}dense.weight"));
         let dense = Dense::zeros(hidden, classes, device());
         fill_head(golden, weights, dense.arena());
-        TopicHead { pooling: pooling(golden, weights), dense: Rc::new(dense) }
+        TopicHead { pooling: pooling(golden, weights), transform: None, dense: Rc::new(dense) }
     }
 
-    fn share(TopicHead { pooling, dense }: &TopicHead) -> TopicHead {
-        TopicHead { pooling: Rc::clone(pooling), dense: Rc::clone(dense) }
+    fn share(TopicHead { pooling, dense, .. }: &TopicHead) -> TopicHead {
+        TopicHead { pooling: Rc::clone(pooling), transform: None, dense: Rc::clone(dense) }
     }
 }
 

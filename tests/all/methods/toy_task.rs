@@ -146,7 +146,7 @@ impl Task for Length {
         let mut dense = Dense::zeros(widths.teacher, 2, device);
         dense.randomise(seed);
         let dense = Rc::new(dense);
-        let student = TopicHead { pooling: Rc::clone(&teacher.pooling), dense: Rc::clone(&dense) };
+        let student = TopicHead { pooling: Rc::clone(&teacher.pooling), transform: None, dense: Rc::clone(&dense) };
         HeadPair { teacher: TopicHead { dense, ..teacher }, student }
     }
 

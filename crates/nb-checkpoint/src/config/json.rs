@@ -84,8 +84,8 @@ impl BertConfig {
         refuse_other_encoders(keys, family).map_err(located)?;
         let keys = berts_keys(keys, family);
         let embedding_size = embedding_size(&keys, family).map_err(located)?;
-        let mut config: Self = serde_path_to_error::deserialize(Value::Object(keys))
-            .map_err(|error| syntax(with_key(&error, family)))?;
+        let mut config: Self =
+            serde_path_to_error::deserialize(Value::Object(keys)).map_err(|error| syntax(with_key(&error, family)))?;
         config.family = family;
         config.embedding_size = embedding_size;
         config.source = source;

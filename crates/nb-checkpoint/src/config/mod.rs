@@ -287,7 +287,6 @@ impl Activation {
     }
 }
 
-
 fn value(key: &'static str, found: impl ToString, expected: &str) -> CheckpointError {
     CheckpointError::ConfigValue { key, found: found.to_string(), expected: expected.to_owned() }
 }
@@ -317,6 +316,8 @@ mod tests {
         config.check().unwrap();
         assert_eq!((config.first_position(), config.max_tokens()), (511, 1));
         config.pad_token_id = 511;
-        assert!(config.check().unwrap_err().to_string().starts_with("`pad_token_id` is 511, expected 0 or more and below"));
+        assert!(
+            config.check().unwrap_err().to_string().starts_with("`pad_token_id` is 511, expected 0 or more and below")
+        );
     }
 }

@@ -83,7 +83,8 @@ impl Logits {
     /// Multiplies the layers of a head. It adds up in f64; the caller rounds once.
     fn of(head: &[Parameter], hidden: usize, labels: usize) -> Self {
         let values = |name: &str| head.iter().find(|parameter| parameter.name == name).map(|it| &it.values[..]);
-        let (dense, dense_bias) = (values("dense.weight").unwrap_or_default(), values("dense.bias").unwrap_or_default());
+        let (dense, dense_bias) =
+            (values("dense.weight").unwrap_or_default(), values("dense.bias").unwrap_or_default());
         let mut bias: Vec<f64> = dense_bias.iter().map(|&entry| f64::from(entry)).collect();
         let (Some(vector), Some(vector_bias)) = (values("vector.weight"), values("vector.bias")) else {
             return Self { weight: dense.iter().map(|&entry| f64::from(entry)).collect(), bias };

@@ -7,8 +7,8 @@ use std::io::Write;
 use std::path::Path;
 
 use nb_checkpoint::{
-    BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description, Dtype, Family, FloatTensors, HEAD_FILE, HeadDescription, Header,
-    POOLING_QUERY, PoolingKind, SavedEncoder, ScoreKind, Slot, TensorFile, WEIGHTS_FILE, parameter_layout,
+    BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description, Dtype, Family, FloatTensors, HEAD_FILE, HeadDescription,
+    Header, POOLING_QUERY, PoolingKind, SavedEncoder, ScoreKind, Slot, TensorFile, WEIGHTS_FILE, parameter_layout,
     write_tensor_file,
 };
 use serde_json::{Map, Value, json};
@@ -198,12 +198,7 @@ fn write_weights(path: &Path, parameters: &[Parameter]) -> Result<(), ExportErro
 }
 
 /// Writes `config.json` with the keys of the model's and those of its class.
-fn write_config(
-    model: &Path,
-    folder: &Path,
-    description: &Description,
-    loaded: Loaded,
-) -> Result<(), ExportError> {
+fn write_config(model: &Path, folder: &Path, description: &Description, loaded: Loaded) -> Result<(), ExportError> {
     let path = model.join(CONFIG_FILE);
     let text = fs::read(&path).map_err(ExportError::read(&path))?;
     let invalid = |error: serde_json::Error| ExportError::read(&path)(error.into());

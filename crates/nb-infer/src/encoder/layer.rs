@@ -69,9 +69,7 @@ impl Layer {
             let names: Vec<String> = parts.iter().map(|part| name(part)).collect();
             Dense::read_side_by_side(weights, &names, shape, precision, activation)
         };
-        let norm = |part: &str| {
-            Norm::new(weights, &name(part), NormShape { width: h, eps: config.layer_norm_eps })
-        };
+        let norm = |part: &str| Norm::new(weights, &name(part), NormShape { width: h, eps: config.layer_norm_eps });
         let qkv = ["attention.self.query", "attention.self.key", "attention.self.value"];
         Ok(Self {
             heads: Heads::new(h, config.num_attention_heads as usize),

@@ -134,7 +134,11 @@ impl Embeddings {
 
     /// Returns the rows of the position table.
     fn positions(&self, packed: &Packed) -> Tensor {
-        if self.first_position == 0 { packed.positions.shallow_clone() } else { &packed.positions + self.first_position }
+        if self.first_position == 0 {
+            packed.positions.shallow_clone()
+        } else {
+            &packed.positions + self.first_position
+        }
     }
 
     /// Returns the token types, clamped to the rows of the table: a checkpoint with one type does not distinguish a second

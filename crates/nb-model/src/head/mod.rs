@@ -11,6 +11,7 @@ mod mean;
 mod pooling;
 mod reader;
 mod score;
+mod transform;
 
 use tch::Tensor;
 
@@ -23,6 +24,7 @@ pub use nb_checkpoint::POOLING_QUERY;
 pub use pooling::Pooling;
 pub use reader::{Clicks, Reader, score};
 pub use score::{Score, unit};
+pub use transform::Transform;
 
 /// Maps states [n, H] to the state of each sequence's first token, `[CLS]`, [B, H].
 pub fn cls_pooling(states: &Tensor, packed: &Packed) -> Tensor {

@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nb_checkpoint::Description;
+use nb_checkpoint::{CONFIG_FILE, Description};
 use nb_dist::ProcessGroup;
 use nb_model::{Arena, Bert, BertConfig, Dense, TrainedParts};
 use nb_share::{LayerMap, initialise};
 
 use crate::method::{Share, TeacherRole, TermKind};
+use crate::model::classifier::read_head;
 use crate::model::saved_folder::{check_projection, fill_head};
 use crate::model::{Model, Models, caches};
 use crate::plan::{ModelSource, Plan, StudentStart};
@@ -186,16 +187,24 @@ fn init_student(plan: &Plan, teacher: &Bert) -> Result<Bert> {
     }
 }
 
-/// Loads a saved model of a run, for the same task; for a teacher that is used as it comes, an encoder will do.
+/// Loads a saved model of a run, for the same task, or a fine-tuned classifier for a task with classes; for a teacher that is
+/// used as it comes, an encoder will do.
 ///
 /// # Errors
 /// If the folder contains no such model, or one for another task, with other labels or with another tokenizer.
 pub(crate) fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Result<Model<K::Head>> {
     let description = match Description::read(folder)? {
         Some(found) => checked(found, folder, plan, task)?,
-        None if is_untouched(folder, plan) => None,
-        None => bail!("the folder contains an encoder without a head, expected the model folder of a run"),
+        None => None,
     };
+    let hidden = BertConfig::read(&folder.join(CONFIG_FILE))?.hidden_size;
+    let classifier = match &description {
+        Some(_) => None,
+        None => read_head(folder, hidden, plan, task)?,
+    };
+    if description.is_none() && classifier.is_none() && !is_untouched(folder, plan) {
+        bail!("the folder contains an encoder without a head, expected the model folder of a run or a classifier");
+    }
     let bert = Bert::load(folder, plan.device, plan.precision)?;
     let tokenizer = crate::model::tokenizer::load(folder, bert.config())?;
     if tokenizer.fingerprint() != task.tokenizer().fingerprint() {
@@ -205,11 +214,14 @@ pub(crate) fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Resu
     if plan.data.max_tokens as i64 > most {
         bail!("it has {most} positions, expected at least {} (data.max_tokens)", plan.data.max_tokens);
     }
+    if let Some(head) = classifier {
+        return Ok(Model { bert, head });
+    }
     if let Some(description) = &description {
-        check_projection(folder, &description.head, bert.config().hidden_size)?;
+        check_projection(folder, &description.head, hidden)?;
     }
     let projected = description.as_ref().and_then(|description| description.head.projection);
-    let head = separate_head(&bert, projected.unwrap_or(bert.config().hidden_size), plan, task);
+    let head = separate_head(&bert, projected.unwrap_or(hidden), plan, task);
     if description.is_some() {
         fill_head(folder, &head.arenas())?;
     }

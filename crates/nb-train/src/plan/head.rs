@@ -3,7 +3,9 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use nb_checkpoint::{Description, HeadDescription, PoolingKind, ScaleKind, ScoreKind, SentenceModules};
+use nb_checkpoint::{
+    Description, HeadDescription, PoolingKind, SavedClassifier, ScaleKind, ScoreKind, SentenceModules,
+};
 
 use super::models::ModelsPlan;
 use super::{ModelSource, TaskKind};
@@ -50,7 +52,7 @@ pub(super) fn head(config: &RunConfig, kind: &dyn TaskKind, models: &ModelsPlan)
         false => HeadDescription { pooling, ..HeadDescription::default() },
         true => ranking_head(config, kind, prescribed, pooling),
     };
-    check_untouched(config, &head, kind)?;
+    check_untouched(config, &head, kind, models)?;
     Ok(head)
 }
 
@@ -93,15 +95,18 @@ pub(super) fn untouched(models: &ModelsPlan, kind: &dyn TaskKind) -> HeadDescrip
     HeadDescription { pooling, score, scale: COSINE_SCALE, reader: PoolingKind::Mean, projection: None }
 }
 
-/// Checks that a frozen teacher that is not trained (`teacher.train.epochs: 0`) needs no training: that its head has no
-/// parameters other than the vector of a reader without clicks.
-fn check_untouched(config: &RunConfig, head: &HeadDescription, kind: &dyn TaskKind) -> Result<()> {
+/// Checks that a frozen teacher that is not trained (`teacher.train.epochs: 0`) needs no training: that it has a classifier,
+/// or that its head has no parameters other than the vector of a reader without clicks.
+fn check_untouched(config: &RunConfig, head: &HeadDescription, kind: &dyn TaskKind, models: &ModelsPlan) -> Result<()> {
     if kind.trains_teacher() && config.teacher.train.unwrap_or_default().epochs != Some(0) {
         return Ok(());
     }
     let conflict = |why: String, key: &str| Err(ConfigError::conflict("teacher.train.epochs", 0, why).and(key).into());
     if !kind.ranks() {
-        return conflict(format!("task: {} needs a trained head", kind.name()), "task");
+        let folder = models.trained.first();
+        let found = folder.map(|folder| SavedClassifier::read(folder)).transpose()?.flatten();
+        let why = format!("task: {} needs a trained head, and the checkpoint has no classifier", kind.name());
+        return if found.is_some() { Ok(()) } else { conflict(why, "task") };
     }
     if head.pooling == PoolingKind::Attentive && !kind.trains_teacher() {
         let why = format!(

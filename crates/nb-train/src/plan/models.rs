@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nb_checkpoint::{BertConfig, CONFIG_FILE, CheckpointLocation, ConfigDifference, Description};
+use nb_checkpoint::{BertConfig, CONFIG_FILE, CheckpointLocation, ConfigDifference, Description, SavedClassifier};
 use nb_share::{LayerMap, end_layers, first_layers, spaced_layers};
 
 use super::data::DataPlan;
@@ -102,7 +102,7 @@ impl ModelsPlan {
 }
 
 /// Returns the folders of teachers that are already trained for the task: the given folders, else the teacher's checkpoint
-/// if it was trained for the task or is used as it comes.
+/// if it was trained for the task, is a classifier whose training is not asked for, or is used as it comes.
 fn trained(
     config: &TeacherConfig,
     source: &ModelSource,
@@ -128,6 +128,15 @@ fn trained(
             if given.is_empty()
                 && method.teacher == TeacherRole::Frozen
                 && Description::read(folder)?.is_some_and(|description| description.task == data.task.name()) =>
+        {
+            Ok(vec![folder.clone()])
+        }
+        ModelSource::Folder(folder)
+            if given.is_empty()
+                && method.teacher == TeacherRole::Frozen
+                && config.train.unwrap_or_default().epochs.is_none()
+                && !kind.ranks() // which uses no classifier
+                && SavedClassifier::read(folder).with_context(|| KeyPath::from("teacher.checkpoint"))?.is_some() =>
         {
             Ok(vec![folder.clone()])
         }

@@ -20,7 +20,7 @@ mod vector_head;
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use nb_checkpoint::HeadDescription;
+use nb_checkpoint::{HeadDescription, SavedClassifier};
 use nb_data::{TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
 use nb_model::{Bert, Pooling, PoolingKind};
@@ -42,7 +42,7 @@ pub use self::retrieve::{
 pub use self::topic::{Topic, TopicBatch, TopicHead, TopicKind, TopicObjective, TopicPlan, TopicSplit};
 pub use self::vector_head::VectorHead;
 use crate::method::Share;
-use crate::model::{HeadLayers, Model};
+use crate::model::{ClassifierHead, HeadLayers, Model};
 use crate::plan::{Plan, TaskKind, TaskPlan};
 #[doc(hidden)]
 pub use {nb_checkpoint::Description, tch::Device};
@@ -129,6 +129,19 @@ pub trait Task: Objective + Sized {
     /// `None` if the task needs a trained head.
     fn untouched_head(&self, _hidden: i64) -> Option<Self::Head> {
         None
+    }
+
+    /// Makes the head for the classifier of a model that was fine-tuned elsewhere, with an encoder of `hidden` units.
+    ///
+    /// # Errors
+    /// If the task has no classes, or other ones.
+    fn classifier_head(
+        &self,
+        _classifier: &SavedClassifier,
+        _hidden: i64,
+        _device: Device,
+    ) -> Result<ClassifierHead<Self::Head>> {
+        bail!("the folder contains a classifier, and task: {} has no classes", self.name())
     }
 
     /// Checks that a saved model fits this task.

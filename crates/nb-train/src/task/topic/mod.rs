@@ -12,7 +12,7 @@ mod warnings;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use nb_checkpoint::Description;
+use nb_checkpoint::{Description, SavedClassifier};
 use nb_data::batch::{cut, order};
 use nb_data::{BatchSize, Labels, TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
@@ -28,7 +28,7 @@ use super::encode::{NOT_FINITE, compute_rows, pack, timing_batches};
 use super::texts::tokens_of;
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, TextRef, Widths, check_head, check_task, pooling_pair};
 use crate::method::Share;
-use crate::model::{HeadLayers, Model, ModelCard, save_head};
+use crate::model::{ClassifierHead, HeadLayers, Model, ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
 
 pub use objective::{TopicBatch, TopicHead, TopicObjective};
@@ -147,8 +147,30 @@ impl Task for Topic {
         };
         let dense = Shared::from_each(share.dense, || random(widths.teacher), || random(widths.student));
         HeadPair {
-            teacher: TopicHead { pooling: pooling.teacher, dense: dense.teacher },
-            student: TopicHead { pooling: pooling.student, dense: dense.student },
+            teacher: TopicHead { pooling: pooling.teacher, transform: None, dense: dense.teacher },
+            student: TopicHead { pooling: pooling.student, transform: None, dense: dense.student },
+        }
+    }
+
+    fn classifier_head(
+        &self,
+        classifier: &SavedClassifier,
+        hidden: i64,
+        device: Device,
+    ) -> Result<ClassifierHead<TopicHead>> {
+        let number = |label: &String| classifier.labels().iter().position(|known| known == label);
+        let order: Option<Vec<usize>> = self.labels.names().iter().map(number).collect();
+        match order.filter(|order| order.len() == classifier.labels().len()) {
+            Some(order) => {
+                let head = TopicHead::classifier(classifier.form().activation, hidden, order.len() as i64, device);
+                Ok(ClassifierHead { head, order })
+            }
+            None => bail!(
+                "the labels of its classifier are {}, expected those of the training rows: {}; correct `id2label` in its \
+                 config.json, or set teacher.train.epochs to train a new head first",
+                classifier.labels().join(", "),
+                self.labels.names().join(", ")
+            ),
         }
     }
 

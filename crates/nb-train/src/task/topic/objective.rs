@@ -4,18 +4,21 @@ use std::rc::Rc;
 
 use nb_data::TokenBatch;
 use nb_loss::IGNORE;
-use nb_model::{Arena, Dense, Packed, Pooling, PoolingKind};
+use nb_model::{Arena, ClassifierActivation, Dense, Packed, Pooling, PoolingKind, Transform};
 use tch::{Device, Tensor};
 
 use crate::step::Counts;
 use crate::task::encode::pack;
 use crate::task::{Objective, TaskHead, TextRef};
 
-/// The pooling and the dense layer of a model. Either may be shared with another model.
+/// The pooling and the dense layer of a model. Either may be shared with another model. A teacher that was fine-tuned
+/// elsewhere has another layer between them.
 #[derive(Debug)]
 pub struct TopicHead {
     /// Pooling over tokens.
     pub pooling: Rc<Pooling>,
+    /// The layer of a classifier of transformers between `[CLS]` and the dense layer; `None` in the heads of runs.
+    pub transform: Option<Transform>,
     /// The dense layer z = D h + d.
     pub dense: Rc<Dense>,
 }
@@ -25,13 +28,24 @@ impl TopicHead {
     pub fn zeros(hidden: i64, classes: i64, device: Device) -> Self {
         Self {
             pooling: Rc::new(Pooling::zeros(PoolingKind::Attentive, hidden, device)),
+            transform: None,
+            dense: Rc::new(Dense::zeros(hidden, classes, device)),
+        }
+    }
+
+    /// Makes the head of a classifier of transformers, of zeros: the state of `[CLS]`, a dense layer with an activation, and
+    /// a dense layer for `classes` labels.
+    pub fn classifier(activation: ClassifierActivation, hidden: i64, classes: i64, device: Device) -> Self {
+        Self {
+            pooling: Rc::new(Pooling::Cls),
+            transform: Some(Transform::zeros(hidden, activation, device)),
             dense: Rc::new(Dense::zeros(hidden, classes, device)),
         }
     }
 
     /// Computes logits [B, C] from last hidden states [n, H].
     pub fn forward(&self, states: &Tensor, packed: &Packed) -> Tensor {
-        self.dense.forward(&self.pooling.forward(states, packed.segments()))
+        self.dense.forward(&self.vectors(&self.pooling.forward(states, packed.segments())))
     }
 }
 
@@ -40,8 +54,13 @@ impl TaskHead for TopicHead {
         &self.pooling
     }
 
+    fn vectors(&self, pooled: &Tensor) -> Tensor {
+        self.transform.as_ref().map_or_else(|| pooled.shallow_clone(), |transform| transform.forward(pooled))
+    }
+
     fn arenas(&self) -> Vec<&Arena> {
-        self.pooling.arena().into_iter().chain([self.dense.arena()]).collect()
+        let transform = self.transform.as_ref().map(Transform::arena);
+        self.pooling.arena().into_iter().chain(transform).chain([self.dense.arena()]).collect()
     }
 }
 

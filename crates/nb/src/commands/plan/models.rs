@@ -1,7 +1,9 @@
 //! The models: the sources of their weights, and their shapes.
 
+use std::path::Path;
+
 use anyhow::Result;
-use nb_checkpoint::BertConfig;
+use nb_checkpoint::{BertConfig, Description, SavedClassifier};
 use nb_train::method::TeacherRole;
 use nb_train::model::format_bytes;
 use nb_train::plan::{ModelSource, Plan, StudentStart};
@@ -36,7 +38,14 @@ pub(super) fn origins(page: &mut Page, plan: &Plan) -> Result<()> {
                 }
             }
         }
-        (TeacherRole::Frozen, folders) => folders.iter().for_each(|folder| page.line("trained", folder.display())),
+        (TeacherRole::Frozen, folders) => {
+            for folder in folders {
+                page.line("trained", folder.display());
+                if let Some(classifier) = own_classifier(plan, folder)? {
+                    page.line("head", classifier_line(&classifier));
+                }
+            }
+        }
         _ => page.line("weights", from),
     }
     page.line("shape", shape(&plan.teacher_config));
@@ -58,6 +67,23 @@ fn role(plan: &Plan) -> &'static str {
         }
         (TeacherRole::Absent, ..) => "none; the checkpoint provides the tokenizer of the student",
     }
+}
+
+/// Returns the classifier that stands on a trained teacher, if it was not trained by a run.
+fn own_classifier(plan: &Plan, folder: &Path) -> Result<Option<SavedClassifier>> {
+    if plan.ranks || Description::read(folder)?.is_some() {
+        return Ok(None);
+    }
+    Ok(SavedClassifier::read(folder)?)
+}
+
+fn classifier_line(classifier: &SavedClassifier) -> String {
+    const MOST_SHOWN: usize = 8;
+    let labels = classifier.labels();
+    let shown = labels.iter().take(MOST_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = if labels.len() > MOST_SHOWN { ", …" } else { "" };
+    let (class, count) = (classifier.form().class, count(labels.len() as u64, "label"));
+    format!("its own, of {class}; {count}: {shown}{more}")
 }
 
 fn shape(config: &BertConfig) -> String {
