@@ -3,7 +3,9 @@
 //!
 //! * [`BertConfig`]: the configuration in `config.json`.
 //! * [`parameter_layout`], [`Layout`]: the names and shapes of a BERT's parameters, and their order in one buffer.
-//! * [`SavedEncoder`], [`TensorFile`], [`TensorBytes`]: the weights of a folder as checked byte slices.
+//! * [`SavedEncoder`], [`Weights`]: the weights of a folder, in one file or in several.
+//! * [`TensorFile`], [`TensorBytes`]: the tensors of a safetensors file or of a file of `torch.save`, as checked byte
+//!   slices. Pickles are read without running their code.
 //! * [`FloatTensors`]: the numbers of weights of any floating-point type, as f32.
 //! * [`Header`], [`write_tensor_file`], [`serialize`]: writers of safetensors files.
 //! * [`TensorIndex`]: the header of a safetensors file whose tensors stay on disk.
@@ -16,6 +18,7 @@
 
 mod bytes;
 mod config;
+mod contents;
 mod description;
 mod encoder;
 mod error;
@@ -35,6 +38,10 @@ mod tensor_bytes;
 mod tensor_file;
 mod tensor_index;
 mod tensor_table;
+mod torch;
+mod view;
+mod weight_files;
+mod weights;
 
 pub use config::{Activation, BertConfig, ConfigDifference};
 pub use description::{ArticleField, Description};
@@ -62,6 +69,7 @@ pub use tensor_bytes::TensorBytes;
 pub use tensor_file::TensorFile;
 pub use tensor_index::{TensorIndex, TensorPlace};
 pub use tensor_table::TensorTable;
+pub use weights::Weights;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
