@@ -69,6 +69,7 @@ pub use tensor_bytes::TensorBytes;
 pub use tensor_file::TensorFile;
 pub use tensor_index::{TensorIndex, TensorPlace};
 pub use tensor_table::TensorTable;
+pub use weight_files::weight_files;
 pub use weights::Weights;
 
 #[cfg(doctest)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 
 use crate::error::CheckpointError;
-use crate::files::{INDEX_FILE, PICKLE_FILE, PICKLE_INDEX_FILE, WEIGHTS_FILE, is_plain_name};
+use crate::files::{INDEX_FILE, INT8_WEIGHTS_FILE, PICKLE_FILE, PICKLE_INDEX_FILE, WEIGHTS_FILE, is_plain_name};
 
 /// A form of weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,31 @@ impl Form {
             Self::File(name) | Self::Index(name) => name,
         }
     }
+}
+
+/// Returns the files that hold the weights of a model folder, for example to compute a hash of them: the first form that
+/// the folder has of those that [`SavedEncoder::map`](crate::SavedEncoder::map) reads. Of several files, the index is the
+/// first, and files that do not exist are left out. A folder without weights has none.
+///
+/// ```
+/// let folder = std::env::temp_dir().join(format!("nb-weight-files-{}", std::process::id()));
+/// std::fs::create_dir_all(&folder)?;
+/// std::fs::write(folder.join("pytorch_model.bin"), "")?;
+/// assert_eq!(nb_checkpoint::weight_files(&folder), [folder.join("pytorch_model.bin")]);
+/// std::fs::remove_dir_all(folder)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn weight_files(folder: &Path) -> Vec<PathBuf> {
+    let names = match Form::find(folder) {
+        None => vec![INT8_WEIGHTS_FILE.to_owned()],
+        Some(Form::File(name)) => vec![name.to_owned()],
+        Some(Form::Index(name)) => {
+            let shards = ShardIndex::read(&folder.join(name))
+                .map(|index| index.files().into_iter().map(str::to_owned).collect());
+            [name.to_owned()].into_iter().chain(shards.unwrap_or_else(|_| Vec::new())).collect()
+        }
+    };
+    names.into_iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect()
 }
 
 /// Returns the name of a file of weights that a folder lacks; `None` if it has weights and they are complete. An index
@@ -89,5 +114,38 @@ impl ShardIndex {
     /// Returns an error about the index.
     pub(crate) fn error(&self, found: String) -> CheckpointError {
         CheckpointError::Index { path: self.path.clone(), found }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_files_of_a_form_are_listed_with_their_index() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let names = || -> Vec<String> {
+            let files = weight_files(folder.path());
+            files.iter().map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!((names().len(), missing(folder.path())), (0, Some(WEIGHTS_FILE.to_owned())));
+        write(INT8_WEIGHTS_FILE, "");
+        assert_eq!(names(), [INT8_WEIGHTS_FILE]);
+        write(PICKLE_INDEX_FILE, "{}");
+        assert_eq!((names(), missing(folder.path())), (vec![PICKLE_INDEX_FILE.into()], Some(PICKLE_INDEX_FILE.into())));
+        write(PICKLE_INDEX_FILE, r#"{"weight_map": {"x": "b.bin", "y": "a.bin", "z": "b.bin"}}"#);
+        write("b.bin", "");
+        assert_eq!(
+            (names(), missing(folder.path())),
+            (vec![PICKLE_INDEX_FILE.into(), "b.bin".into()], Some("a.bin".into()))
+        );
+        write("a.bin", "");
+        assert_eq!(names(), [PICKLE_INDEX_FILE, "a.bin", "b.bin"]);
+        assert_eq!(missing(folder.path()), None);
+        write(WEIGHTS_FILE, "");
+        assert_eq!((names(), missing(folder.path())), (vec![WEIGHTS_FILE.into()], None));
     }
 }
