@@ -11,7 +11,16 @@
 //! * [`TensorIndex`]: the header of a safetensors file whose tensors stay on disk.
 //! * [`Description`]: the task and the head of a trained model, in `newsbert.json`.
 //! * [`SentenceModules`], [`write_sentence_modules`]: the modules of a sentence-transformers folder.
-//! * [`CheckpointLocation`]: a folder, or a repository `hf:owner/name` on the hub.
+//! * [`CheckpointLocation`]: a folder, or a repository `hf:owner/name` on the hub, also at a revision.
+//!
+//! Weights have one of four forms, of which the first that a folder has is used:
+//!
+//! | file | format |
+//! | --- | --- |
+//! | `model.safetensors` | safetensors |
+//! | `model.safetensors.index.json` | several safetensors files |
+//! | `pytorch_model.bin` | `torch.save`, since PyTorch 1.6 or before |
+//! | `pytorch_model.bin.index.json` | several files of `torch.save` |
 //!
 //! The sizes that a file claims are compared with its length before memory is allocated for them. The crate is
 //! independent of libtorch, tokenizers, training and the configuration of a run.

@@ -189,7 +189,7 @@ mod tests {
             strides in prop::array::uniform3(0_usize..9),
             width in prop::sample::select(vec![1_usize, 2, 4, 8]),
         ) {
-            let file: Vec<u8> = (0..8 * 40).map(|byte| (byte * 7 % 251) as u8).collect();
+            let file: Vec<u8> = (0..8 * 60).map(|byte| (byte * 7 % 251) as u8).collect();
             let found = match region(8..file.len(), width, 3, &axes(&sizes, &strides)).unwrap() {
                 Region::Contiguous(range) => file[range].to_vec(),
                 Region::Strided(view) => view.copy(&file),

@@ -1,5 +1,7 @@
 //! Files that PyTorch wrote, against the numbers that it reads from them. `data/make_bin.py` makes them.
 
+#![allow(clippy::unwrap_used)] // allowed in test helpers, as in tests
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +44,7 @@ fn numbers(tensor: &TensorBytes<'_>) -> (&'static str, Vec<f64>) {
         Dtype::U8 => ("uint8", all(bytes, |[x]| x.into())),
         Dtype::BOOL => ("bool", all(bytes, |[x]| x.into())),
         // −2.5 and −2: sign, exponent of 4 bits with bias 7, 3 bits of the fraction.
-        Dtype::F8_E4M3 => ("float8_e4m3fn", all(bytes, |[x]| if x == 0b1_1000_010 { -2.5 } else { -2.0 })),
+        Dtype::F8_E4M3 => ("float8_e4m3fn", all(bytes, |[x]| if x == 0b1100_0010 { -2.5 } else { -2.0 })),
         other => panic!("{other:?}"),
     }
 }
