@@ -313,7 +313,7 @@ fn a_configuration_of_a_different_size_is_refused() {
 fn missing_files_are_named() {
     let model = ModelFolder::new();
     std::fs::rename(model.weights(), model.folder.path().join("pytorch_model.bin")).unwrap();
-    model.assert_refused(WEIGHTS_FILE, &["pytorch_model.bin", "safetensors"]);
+    model.assert_refused("pytorch_model.bin", &["it has the format safetensors", "rename it to model.safetensors"]);
     std::fs::remove_file(model.folder.path().join("pytorch_model.bin")).unwrap();
     model.assert_refused(WEIGHTS_FILE, &["cannot read", "No such file"]);
     std::fs::remove_file(model.folder.path().join(CONFIG_FILE)).unwrap();

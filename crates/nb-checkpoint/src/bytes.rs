@@ -3,8 +3,9 @@
 
 use std::fs::File;
 use std::io;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::path::Path;
+use std::sync::Arc;
 
 use memmap2::Mmap;
 
@@ -38,6 +39,33 @@ impl Deref for Bytes {
     }
 }
 
+/// Some of the bytes of a file, which stay in memory or mapped.
+#[derive(Debug, Clone)]
+pub(crate) struct Slice {
+    bytes: Arc<Bytes>,
+    range: Range<usize>,
+}
+
+impl Slice {
+    /// Returns the place of `part` in `bytes`; `None` if it is a part of something else.
+    pub(crate) fn within(bytes: &Arc<Bytes>, part: &[u8]) -> Option<Self> {
+        if part.is_empty() {
+            return Some(Self { bytes: Arc::clone(bytes), range: 0..0 });
+        }
+        let start = part.as_ptr().addr().checked_sub(bytes.as_ptr().addr())?;
+        let end = start.checked_add(part.len()).filter(|end| *end <= bytes.len())?;
+        Some(Self { bytes: Arc::clone(bytes), range: start..end })
+    }
+}
+
+impl Deref for Slice {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[self.range.clone()]
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -55,6 +83,14 @@ mod tests {
         assert_eq!(Bytes::map(&path).unwrap()[..], [2]);
         std::fs::remove_file(&path).unwrap();
         assert_eq!(mapped[..], old);
+    }
+
+    #[test]
+    fn a_slice_is_found_only_in_its_own_bytes() {
+        let (ours, other) = (Arc::new(Bytes::Owned(vec![1, 2, 3])), vec![1, 2, 3]);
+        assert_eq!(Slice::within(&ours, &ours[1..]).unwrap()[..], [2, 3]);
+        assert!(Slice::within(&ours, &[]).unwrap().is_empty());
+        assert!(Slice::within(&ours, &other).is_none());
     }
 
     #[test]

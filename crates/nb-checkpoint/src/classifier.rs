@@ -10,7 +10,7 @@ use crate::error::CheckpointError;
 use crate::family::{Classifier, Family};
 use crate::files::CONFIG_FILE;
 use crate::float_tensors::FloatTensors;
-use crate::tensor_file::TensorFile;
+use crate::weights::Weights;
 
 /// Most classes of a classifier, more than any has. It keeps a hostile file from claiming more memory than there is.
 const MOST_CLASSES: usize = 1 << 20;
@@ -94,15 +94,16 @@ impl SavedClassifier {
     ///
     /// # Errors
     /// If a tensor is missing, of another shape or type, or not finite.
-    pub fn parameters(&self, weights: &TensorFile) -> Result<ClassifierParameters, CheckpointError> {
-        let tensors = FloatTensors::of_head(weights)?;
+    pub fn parameters(&self, weights: &Weights) -> Result<ClassifierParameters, CheckpointError> {
+        let Classifier { dense, output, .. } = self.form();
+        let names = [dense, output].map(|layer| ["weight", "bias"].map(|part| format!("{layer}.{part}")));
+        let tensors = FloatTensors::of_names(weights, names.as_flattened())?;
         let layer = |name: &str, outputs: usize| -> Result<DenseParameters, CheckpointError> {
             Ok(DenseParameters {
                 weight: tensors.get(&format!("{name}.weight"), &[outputs, self.hidden])?,
                 bias: tensors.get(&format!("{name}.bias"), &[outputs])?,
             })
         };
-        let Classifier { dense, output, .. } = self.form();
         Ok(ClassifierParameters { dense: layer(dense, self.hidden)?, output: layer(output, self.labels.len())? })
     }
 

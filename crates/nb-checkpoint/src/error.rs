@@ -2,10 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-/// The reason why weights in several files are refused, and the remedy.
-pub(crate) const SHARDED: &str = "the weights are sharded over several files, expected one; load the model in Python and \
-    save it with `save_pretrained(folder, max_shard_size=\"100GB\")`";
-
 /// An error in reading, checking, downloading or writing a model folder.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -55,11 +51,21 @@ pub enum CheckpointError {
         /// One line per tensor, each starting with a line break.
         listing: String,
     },
-    /// The weights are split into several files.
-    #[error("{path}: {SHARDED}")]
-    Sharded {
-        /// The index of these files.
+    /// The file of `torch.save` is damaged, of another format, or contains more than tensors.
+    #[error("{path} is not a state dict of PyTorch: {found}")]
+    Pickle {
+        /// The file.
         path: PathBuf,
+        /// The part that cannot be read.
+        found: String,
+    },
+    /// The index of weights in several files is not JSON, or does not fit these files.
+    #[error("{path} is not the index of a complete model: {found}")]
+    Index {
+        /// The index.
+        path: PathBuf,
+        /// The difference, with the name of the tensor or file.
+        found: String,
     },
     /// Weights are NaN or infinite.
     #[error(
@@ -133,7 +139,6 @@ impl CheckpointError {
         let path = path.into();
         move |source| Self::Io { action, path, source }
     }
-
     /// Returns a function that adds `path` to an error of the safetensors parser.
     pub(crate) fn weights(path: &Path) -> impl Fn(safetensors::SafeTensorError) -> Self + '_ {
         move |error| Self::Weights { path: path.into(), found: error.to_string() }

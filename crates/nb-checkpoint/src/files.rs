@@ -19,10 +19,12 @@ pub const POOLING_FILE: &str = "1_Pooling/config.json";
 /// The settings of the encoder in a sentence-transformers folder.
 pub const SENTENCE_FILE: &str = "sentence_bert_config.json";
 
-/// The index of weights that are split into several files, which are not read.
+/// The index of weights in several safetensors files.
 pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";
-/// Weights in Python's pickle format, which are not read.
+/// Weights as `torch.save` writes them.
 pub(crate) const PICKLE_FILE: &str = "pytorch_model.bin";
+/// The index of weights in several files of `torch.save`.
+pub(crate) const PICKLE_INDEX_FILE: &str = "pytorch_model.bin.index.json";
 
 /// Returns true if `name` can safely be part of a path: it consists of letters, digits, `-`, `_` and `.`, and does not
 /// start with a dot.

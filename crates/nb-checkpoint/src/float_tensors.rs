@@ -11,8 +11,9 @@ use crate::family::Family;
 use crate::tensor_bytes::TensorBytes;
 use crate::tensor_file::TensorFile;
 use crate::tensor_table::{Numbers, TensorTable};
+use crate::weights::Weights;
 
-/// The tensors of a file, by name. Their numbers are converted to f32 when they are requested. A matrix `x` may be in 8 bits; then a
+/// The tensors of a file, or of the files of an encoder, by name. Their numbers are converted to f32 when they are requested. A matrix `x` may be in 8 bits; then a
 /// tensor `x_scale` has the scale of each row, in f32.
 ///
 /// ```
@@ -28,7 +29,8 @@ use crate::tensor_table::{Numbers, TensorTable};
 /// ```
 #[derive(Debug)]
 pub struct FloatTensors<'a> {
-    file: &'a TensorFile,
+    path: &'a Path,
+    files: Vec<&'a TensorFile>,
     tensors: BTreeMap<String, TensorBytes<'a>>,
     /// The scales of matrices in 8 bits, by the name of the matrix.
     scales: BTreeMap<String, TensorBytes<'a>>,
@@ -50,9 +52,19 @@ impl<'a> FloatTensors<'a> {
     /// Returns the tensors of an encoder of this family, under BERT's current names.
     ///
     /// # Errors
-    /// If the file is damaged.
-    pub fn of_encoder(file: &'a TensorFile, family: Family) -> Result<Self, CheckpointError> {
-        Ok(Self::new(file, file.encoder_tensors(family)?))
+    /// As [`Weights::encoder_tensors`].
+    pub fn of_encoder(weights: &'a Weights, family: Family) -> Result<Self, CheckpointError> {
+        let tensors = weights.encoder_tensors(family)?;
+        Ok(Self::new(weights.path(), weights.opened().collect(), tensors))
+    }
+
+    /// Returns some tensors under the names of the file.
+    ///
+    /// # Errors
+    /// As [`Weights::encoder_tensors`], or if there is no tensor of one of the names.
+    pub fn of_names(weights: &'a Weights, names: &[String]) -> Result<Self, CheckpointError> {
+        let tensors = weights.tensors(names)?;
+        Ok(Self::new(weights.path(), weights.opened().collect(), tensors))
     }
 
     /// Returns all tensors.
@@ -60,10 +72,10 @@ impl<'a> FloatTensors<'a> {
     /// # Errors
     /// If the file is damaged.
     pub fn of_head(file: &'a TensorFile) -> Result<Self, CheckpointError> {
-        Ok(Self::new(file, file.tensors()?))
+        Ok(Self::new(file.path(), vec![file], file.tensors()?))
     }
 
-    fn new(file: &'a TensorFile, all: Vec<TensorBytes<'a>>) -> Self {
+    fn new(path: &'a Path, files: Vec<&'a TensorFile>, all: Vec<TensorBytes<'a>>) -> Self {
         let (mut tensors, mut scales) = (BTreeMap::new(), BTreeMap::new());
         let names: BTreeSet<String> = all.iter().map(|tensor| tensor.name.clone()).collect();
         for tensor in all {
@@ -72,12 +84,12 @@ impl<'a> FloatTensors<'a> {
                 None => tensors.insert(tensor.name.clone(), tensor),
             };
         }
-        Self { file, tensors, scales }
+        Self { path, files, tensors, scales }
     }
 
-    /// Returns the path of the file.
+    /// Returns the path of the file, or of the index of several files.
     pub fn path(&self) -> &Path {
-        self.file.path()
+        self.path
     }
 
     /// Returns true if there is a tensor of this name.
@@ -94,9 +106,10 @@ impl<'a> FloatTensors<'a> {
             .iter()
             .map(|(name, tensor)| match tensor.signed_shape() {
                 Some(shape) => Ok((name.as_str(), shape)),
-                None => Err(self
-                    .file
-                    .damaged(format!("tensor {name} is of shape {:?}, expected dimensions below 2^63", tensor.shape))),
+                None => {
+                    let found = format!("is of shape {:?}", tensor.shape);
+                    Err(self.error(name, found, "dimensions below 2^63".to_owned()))
+                }
             })
             .collect()
     }
@@ -158,7 +171,8 @@ impl<'a> FloatTensors<'a> {
             Dtype::I8 => Numbers::Int8(self.row_scales(tensor)?),
             _ => return Err(self.wrong_type(tensor)),
         };
-        Ok(TensorTable::new(self.file.clone(), self.file.range(tensor), numbers, shape[1]))
+        let bytes = self.files.iter().find_map(|file| file.slice(tensor));
+        Ok(TensorTable::new(bytes.expect("a tensor of these files"), numbers, shape[1]))
     }
 
     /// Finds a tensor of this shape.
@@ -283,8 +297,7 @@ mod tests {
     #[test]
     fn rows_in_8_bits_have_scales() {
         let file = int8_file(&[0.5, 2.0], Dtype::F32);
-        let tensors =
-            FloatTensors::of_encoder(&file, Family::Bert).map(|_| ()).and(FloatTensors::of_head(&file)).unwrap();
+        let tensors = FloatTensors::of_head(&file).unwrap();
         assert_eq!(tensors.get("x", &[2, 2]).unwrap(), [0.5, -0.5, 254.0, -256.0]);
         let rows = tensors.int8("x", [2, 2]).unwrap().unwrap();
         assert_eq!(rows, Int8Rows { entries: vec![1, -1, 127, -128], scales: vec![0.5, 2.0] });

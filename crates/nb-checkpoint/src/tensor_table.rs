@@ -1,17 +1,14 @@
 //! A matrix in a file whose rows are read when they are needed, such as the embeddings of words: most words of a vocabulary occur
 //! rarely.
 
-use std::ops::Range;
-
 use half::{bf16, f16};
 
-use crate::tensor_file::TensorFile;
+use crate::bytes::Slice;
 
 /// A matrix in a file, or mapped memory, whose rows are converted to f32 when they are read. Its numbers are not checked: one that is NaN or infinite shows in the outputs.
 #[derive(Debug)]
 pub struct TensorTable {
-    file: TensorFile,
-    range: Range<usize>,
+    bytes: Slice,
     numbers: Numbers,
     columns: usize,
 }
@@ -28,9 +25,9 @@ pub(crate) enum Numbers {
 }
 
 impl TensorTable {
-    /// Returns the matrix at a place of a file, whose length fits its numbers.
-    pub(crate) fn new(file: TensorFile, range: Range<usize>, numbers: Numbers, columns: usize) -> Self {
-        Self { file, range, numbers, columns }
+    /// Returns the matrix in some bytes of a file, whose length fits its numbers.
+    pub(crate) fn new(bytes: Slice, numbers: Numbers, columns: usize) -> Self {
+        Self { bytes, numbers, columns }
     }
 
     /// Appends row `index` to `out`.
@@ -39,7 +36,7 @@ impl TensorTable {
     /// If there is no such row.
     pub fn append_row(&self, index: usize, out: &mut Vec<f32>) {
         let len = self.columns * self.numbers.width();
-        let bytes = &self.file.bytes()[self.range.clone()][index * len..][..len];
+        let bytes = &self.bytes[index * len..][..len];
         match &self.numbers {
             Numbers::F32 => out.extend(bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes))),
             Numbers::F16 => out.extend(bytes.as_chunks().0.iter().map(|&bytes| f16::from_le_bytes(bytes).to_f32())),

@@ -136,10 +136,10 @@ mod tests {
         assert!(expected.iter().all(|name| found.iter().any(|found| found == name)), "{found:?}");
         assert!(!found.iter().any(|name| name == WEIGHTS_FILE));
 
-        let (before, after) = (TensorFile::read(&place.model().join(WEIGHTS_FILE)), SavedEncoder::map(&place.output()));
+        let (before, after) = (SavedEncoder::read(&place.model()), SavedEncoder::map(&place.output()));
         let (before, after) = (before.unwrap(), after.unwrap());
         let (config, after) = after.float_tensors().unwrap();
-        let before = FloatTensors::of_encoder(&before, config.family).unwrap();
+        let before = FloatTensors::of_encoder(&before.weights, config.family).unwrap();
         let mut quantised = 0;
         for slot in parameter_layout(&config).slots() {
             let shape: Vec<usize> = slot.shape.iter().map(|&size| size as usize).collect();

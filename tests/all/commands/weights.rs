@@ -43,13 +43,23 @@ fn weights_with_nan_or_infinity_are_refused() {
 }
 
 #[test]
-fn sharded_weights_are_refused() {
+fn shards_are_loaded_and_incomplete_ones_are_refused() {
     let place = place();
     let path = |name: &str| place.path(&format!("{TEACHER}/{name}"));
+    let all = tensors(&path("model.safetensors"));
+    let index = |shard: &str| {
+        let entries: Vec<String> = all.iter().map(|(name, _)| format!(r#""{name}": "{shard}""#)).collect();
+        format!(r#"{{"metadata": {{}}, "weight_map": {{{}}}}}"#, entries.join(", "))
+    };
     std::fs::rename(path("model.safetensors"), path("model-00001-of-00001.safetensors")).unwrap();
-    place.write(&format!("{TEACHER}/model.safetensors.index.json"), r#"{"weight_map": {}}"#);
-    assert_refused(
-        &place,
-        &["model.safetensors.index.json", "sharded over several files", "save_pretrained", "max_shard_size"],
-    );
+    for (json, parts) in [
+        (r#"{"weight_map": {}}"#.to_owned(), &["model.safetensors.index.json", "missing    embeddings"][..]),
+        (index("model-00002-of-00002.safetensors"), &["model-00002-of-00002.safetensors", "no such file"]),
+        (index("../model-00001-of-00001.safetensors"), &["in the same folder"]),
+    ] {
+        place.write(&format!("{TEACHER}/model.safetensors.index.json"), json);
+        assert_refused(&place, parts);
+    }
+    place.write(&format!("{TEACHER}/model.safetensors.index.json"), index("model-00001-of-00001.safetensors"));
+    place.nb(&["embed", "--model", TEACHER, "--input", "dev.tsv", "--output", "v.safetensors"]).done();
 }

@@ -1,49 +1,63 @@
 //! A repository in the hub's cache, in the layout of `huggingface_hub`. The folder `models--owner--name/` contains
-//! `blobs/<etag>`, `snapshots/<commit>/<file>` (links to blobs) and `refs/main` (the name of a commit).
+//! `blobs/<etag>`, `snapshots/<commit>/<file>` (links to blobs) and `refs/<revision>` (the name of a commit), where the
+//! revision may contain slashes. The full hash of a commit has no reference.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::files::{CONFIG_FILE, WEIGHTS_FILE, is_plain_name};
+use super::repository::Repository;
+use crate::files::{CONFIG_FILE, is_plain_name};
+use crate::weight_files::missing;
 
-/// Files that every model needs.
-pub(super) const REQUIRED_FILES: [&str; 2] = [CONFIG_FILE, WEIGHTS_FILE];
-/// Files of which a model needs at least one.
-pub(super) const VOCABULARY_FILES: [&str; 2] = ["tokenizer.json", "vocab.txt"];
+/// The files of which a model needs one group: those of a vocabulary.
+const VOCABULARIES: [&[&str]; 3] = [&["tokenizer.json"], &["vocab.txt"], &["vocab.json", "merges.txt"]];
 
-/// A repository's folder in the cache.
+/// A repository's folder in the cache, and a revision.
 #[derive(Debug)]
 pub(super) struct CachedRepository {
     folder: PathBuf,
+    /// The name of the revision below `refs/`; `None` for a commit.
+    reference: Option<String>,
+    /// The revision.
+    revision: String,
 }
 
 impl CachedRepository {
-    pub(super) fn new(cache: &Path, owner: &str, name: &str) -> Self {
-        Self { folder: cache.join(format!("models--{owner}--{name}")) }
+    pub(super) fn new(cache: &Path, repository: Repository<'_>) -> Self {
+        let folder = cache.join(format!("models--{}--{}", repository.owner, repository.name));
+        let revision = repository.revision.to_owned();
+        Self { folder, reference: (!repository.is_commit()).then(|| revision.clone()), revision }
     }
 
-    /// Returns the newest snapshot if it has all files that a model needs.
+    /// Returns the snapshot of the revision if it has all files that a model needs.
     ///
     /// # Errors
     /// A message that names what is missing.
     pub(super) fn snapshot(&self) -> Result<PathBuf, String> {
-        let main = self.folder.join("refs").join("main");
-        let commit = fs::read_to_string(&main).map_err(|error| format!("{}: {error}", main.display()))?;
-        let commit = commit.trim();
-        if !is_plain_name(commit) {
-            return Err(format!("{}: `{commit}` found, expected a commit", main.display()));
-        }
-        let snapshot = self.snapshot_folder(commit);
-        let lacks = |file: &&&str| !snapshot.join(file).is_file();
-        if let Some(file) = REQUIRED_FILES.iter().find(lacks) {
+        let snapshot = self.snapshot_folder(&self.commit()?);
+        let lacks = |file: &str| !snapshot.join(file).is_file();
+        let config = lacks(CONFIG_FILE).then(|| CONFIG_FILE.to_owned());
+        if let Some(file) = config.or_else(|| missing(&snapshot)) {
             return Err(format!("{} has no {file}", snapshot.display()));
         }
         // A download that was interrupted before the tokenizer is incomplete too.
-        if VOCABULARY_FILES.iter().all(|file| lacks(&file)) {
-            return Err(format!("{} has neither {}", snapshot.display(), VOCABULARY_FILES.join(" nor ")));
+        if VOCABULARIES.iter().all(|group| group.iter().any(|file| lacks(file))) {
+            let groups = VOCABULARIES.map(|group| group.join(" with "));
+            return Err(format!("{} has neither {}", snapshot.display(), groups.join(" nor ")));
         }
         Ok(snapshot)
+    }
+
+    /// Returns the commit of the revision.
+    fn commit(&self) -> Result<String, String> {
+        let Some(reference) = &self.reference else { return Ok(self.revision.clone()) };
+        let path = self.folder.join("refs").join(reference);
+        let commit = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        match commit.trim() {
+            commit if is_plain_name(commit) => Ok(commit.to_owned()),
+            commit => Err(format!("{}: `{commit}` found, expected a commit", path.display())),
+        }
     }
 
     pub(super) fn snapshot_folder(&self, commit: &str) -> PathBuf {
@@ -75,11 +89,12 @@ impl CachedRepository {
         Ok(path)
     }
 
-    /// Points `refs/main` to a commit, so that [`CachedRepository::snapshot`] returns it.
-    pub(super) fn set_main(&self, commit: &str) -> io::Result<()> {
-        let refs = self.folder.join("refs");
-        fs::create_dir_all(&refs)?;
-        nb_files::write(&refs.join("main"), commit.as_bytes())
+    /// Points the reference of the revision to a commit, so that [`CachedRepository::snapshot`] returns it.
+    pub(super) fn set_reference(&self, commit: &str) -> io::Result<()> {
+        let Some(reference) = &self.reference else { return Ok(()) };
+        let path = self.folder.join("refs").join(reference);
+        fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        nb_files::write(&path, commit.as_bytes())
     }
 }
 
@@ -100,14 +115,39 @@ fn same_file(a: &Path, b: &Path) -> bool {
 mod tests {
     use super::*;
 
+    fn at(revision: &str) -> Repository<'_> {
+        Repository { owner: "me", name: "tiny", revision }
+    }
+
+    #[test]
+    fn a_revision_has_a_reference_of_its_own_unless_it_is_a_commit() {
+        let cache = tempfile::tempdir().unwrap();
+        let commit = "0123456789abcdef0123456789abcdef01234567";
+        for (revision, reference) in [
+            ("v1.0", Some("refs/v1.0")),
+            ("refs/pr/1", Some("refs/refs/pr/1")),
+            // Not a full hash.
+            (&commit[..12], Some("refs/0123456789ab")),
+            (commit, None),
+        ] {
+            let repository = CachedRepository::new(cache.path(), at(revision));
+            repository.set_reference(commit).unwrap();
+            assert_eq!(repository.commit(), Ok(commit.to_owned()));
+            let found =
+                reference.map(|path| fs::read_to_string(cache.path().join("models--me--tiny").join(path)).unwrap());
+            assert_eq!(found.as_deref(), reference.map(|_| commit));
+        }
+        assert_eq!(fs::read_dir(cache.path().join("models--me--tiny/refs")).unwrap().count(), 3);
+    }
+
     #[test]
     fn a_snapshot_is_found_by_its_reference_once_it_is_complete() {
         let cache = tempfile::tempdir().unwrap();
-        let repository = CachedRepository::new(cache.path(), "me", "tiny");
+        let repository = CachedRepository::new(cache.path(), at("main"));
         assert!(repository.snapshot().unwrap_err().contains("models--me--tiny/refs/main"));
-        repository.set_main("../../etc").unwrap();
+        repository.set_reference("../../etc").unwrap();
         assert!(repository.snapshot().unwrap_err().contains("`../../etc` found, expected a commit"));
-        repository.set_main("abc\n").unwrap();
+        repository.set_reference("abc\n").unwrap();
         fs::create_dir_all(repository.blob("1").parent().unwrap()).unwrap();
         fs::write(repository.blob("1"), "old").unwrap();
         fs::write(repository.blob("2"), "new").unwrap();
@@ -115,7 +155,17 @@ mod tests {
             assert!(repository.snapshot().unwrap_err().ends_with(lacks));
             repository.link("abc", file, "1").unwrap();
         }
-        assert!(repository.snapshot().unwrap_err().ends_with("has neither tokenizer.json nor vocab.txt"));
+        assert!(
+            repository
+                .snapshot()
+                .unwrap_err()
+                .ends_with("has neither tokenizer.json nor vocab.txt nor vocab.json with merges.txt")
+        );
+        repository.link("abc", "vocab.json", "1").unwrap();
+        assert!(repository.snapshot().is_err());
+        repository.link("abc", "merges.txt", "1").unwrap();
+        assert!(repository.snapshot().is_ok());
+        fs::remove_file(repository.snapshot_folder("abc").join("merges.txt")).unwrap();
         repository.link("abc", "vocab.txt", "1").unwrap();
         assert_eq!(repository.snapshot(), Ok(repository.snapshot_folder("abc")));
         let pooling = repository.link("abc", "1_Pooling/config.json", "1").unwrap();

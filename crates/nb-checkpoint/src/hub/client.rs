@@ -85,12 +85,14 @@ impl Client {
         Ok(Self { agent, endpoint, authorization })
     }
 
-    /// Looks up a file of a repository at a branch or commit. Returns `None` if the repository has no such file.
+    /// Looks up a file of a repository at a branch, tag or commit. Returns `None` if the repository has no such file.
     ///
     /// # Errors
     /// A message, if there is no response or if the response is not from a hub.
     pub(super) fn look_up(&self, repository: &str, revision: &str, file: &str) -> Result<Option<RemoteFile>, String> {
         let endpoint = self.endpoint.to_string();
+        // The revision is one part of the path, even if it contains slashes.
+        let revision = revision.replace('/', "%2F");
         let url = format!("{}/{repository}/resolve/{revision}/{file}", endpoint.trim_end_matches('/'));
         let url: Uri = url.parse().map_err(|error| format!("{}/{repository}: {error}", redacted(&self.endpoint)))?;
         let Located { response, url } = self.send(url, Follow::SameOrigin, |url| Request::head(url))?;

@@ -2,99 +2,155 @@
 
 use std::path::PathBuf;
 
-use super::cache::{CachedRepository, REQUIRED_FILES, VOCABULARY_FILES};
+use super::cache::CachedRepository;
 use super::client::{Client, RemoteFile};
+use super::repository::Repository;
 use super::settings::Settings;
 use super::verify::verify;
-use crate::error::{CheckpointError, SHARDED};
-use crate::files::{CONFIG_FILE, INDEX_FILE, MODULES_FILE, PICKLE_FILE, POOLING_FILE, SENTENCE_FILE, WEIGHTS_FILE};
+use crate::error::CheckpointError;
+use crate::files::{CONFIG_FILE, MODULES_FILE, POOLING_FILE, SENTENCE_FILE};
 use crate::sentence_transformers::module_configs;
+use crate::weight_files::{Form, ShardIndex};
 
+/// The files of a vocabulary, and those of one in bytes, which are downloaded if the others do not exist.
+const VOCABULARY_FILES: [&str; 2] = ["tokenizer.json", "vocab.txt"];
+const BYTE_VOCABULARY_FILES: [&str; 2] = ["vocab.json", "merges.txt"];
 /// Optional files of a tokenizer.
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
-
-/// Returns the newest snapshot in the cache if it is complete.
-pub(crate) fn cached(owner: &str, name: &str) -> Option<PathBuf> {
-    CachedRepository::new(&Settings::from_env().cache, owner, name).snapshot().ok()
-}
-
 /// Optional files that say how a sentence-transformers model pools and truncates.
 const SENTENCE_FILES: [&str; 3] = [MODULES_FILE, POOLING_FILE, SENTENCE_FILE];
 
-/// Updates the cache and returns the newest snapshot. Falls back to an earlier snapshot if requests are disabled or
-/// fail.
+/// Returns the snapshot of a revision in the cache if it is complete.
+pub(crate) fn cached(repository: Repository<'_>) -> Option<PathBuf> {
+    CachedRepository::new(&Settings::from_env().cache, repository).snapshot().ok()
+}
+
+/// Updates the cache and returns the snapshot of the revision. Falls back to an earlier snapshot if requests are disabled
+/// or fail.
 ///
 /// # Errors
 /// [`CheckpointError::Hub`] if there is no snapshot.
-pub(crate) fn download(owner: &str, name: &str) -> Result<PathBuf, CheckpointError> {
-    let settings = Settings::from_env();
-    let cache = CachedRepository::new(&settings.cache, owner, name);
-    let id = format!("{owner}/{name}");
+pub(crate) fn download(repository: Repository<'_>) -> Result<PathBuf, CheckpointError> {
+    download_with(&Settings::from_env(), repository)
+}
+
+/// Does the same as [`download`] with these settings.
+pub(super) fn download_with(settings: &Settings, repository: Repository<'_>) -> Result<PathBuf, CheckpointError> {
+    let cache = CachedRepository::new(&settings.cache, repository);
     if let Some(variable) = settings.offline {
         return cache.snapshot().map_err(|missing| {
             CheckpointError::Hub(format!(
-                "hf:{id} is not in the cache, and {variable} is set, so it was not downloaded: {missing}\n\
-                 Download it on a machine with a network (`nb fetch hf:{id}`), point HF_HUB_CACHE to a filled cache, or \
-                 use a checkpoint folder on disk."
+                "{repository} is not in the cache, and {variable} is set, so it was not downloaded: {missing}\n\
+                 Download it on a machine with a network (`nb fetch {repository}`), point HF_HUB_CACHE to a filled \
+                 cache, or use a checkpoint folder on disk."
             ))
         });
     }
-    match fetch(&settings, &cache, &id) {
+    match fetch(settings, &cache, repository) {
         Ok(folder) => Ok(folder),
         Err(reason) => match cache.snapshot() {
             Ok(folder) => {
-                tracing::warn!("using the cached copy of hf:{id}, because the hub cannot be reached: {reason}");
+                tracing::warn!("using the cached copy of {repository}, because the hub cannot be reached: {reason}");
                 Ok(folder)
             }
             Err(_) => Err(CheckpointError::Hub(format!(
-                "cannot get hf:{id} from the Hugging Face hub: {reason}\n\
-                 Without the hub, use a checkpoint folder on disk (config.json, model.safetensors, tokenizer.json or \
-                 vocab.txt) instead of `hf:{id}`, or point HF_HUB_CACHE or HF_HOME to a filled cache."
+                "cannot get {repository} from the Hugging Face hub: {reason}\n\
+                 Without the hub, use a checkpoint folder on disk (config.json, model.safetensors or pytorch_model.bin, \
+                 tokenizer.json or vocab.txt) instead of `{repository}`, or point HF_HUB_CACHE or HF_HOME to a filled \
+                 cache."
             ))),
         },
     }
 }
 
-/// Downloads those files of the newest commit that are not in the cache.
-fn fetch(settings: &Settings, cache: &CachedRepository, id: &str) -> Result<PathBuf, String> {
-    let client = Client::new(settings)?;
-    let config = client.look_up(id, "main", CONFIG_FILE)?.ok_or_else(|| format!("no {CONFIG_FILE} in {id}"))?;
+/// Downloads those files of the revision that are not in the cache.
+fn fetch(settings: &Settings, cache: &CachedRepository, repository: Repository<'_>) -> Result<PathBuf, String> {
+    let (client, id) = (Client::new(settings)?, repository.id());
+    let config = client.look_up(&id, repository.revision, CONFIG_FILE)?;
+    let config = config.ok_or_else(|| format!("no {CONFIG_FILE} in {repository}"))?;
     // All files come from one commit, even if another is pushed in the meantime.
-    let commit = config.commit.clone();
-    let take = |file: &str, remote: &RemoteFile| -> Result<(), String> {
-        client.download(remote, file, &cache.blob(&remote.etag))?;
-        let path = cache.link(&commit, file, &remote.etag);
-        verify(&path.map_err(|error| format!("cannot write {}: {error}", cache.snapshot_folder(&commit).display()))?)
-    };
-    take(CONFIG_FILE, &config)?;
-    let [_, others @ ..] = REQUIRED_FILES;
-    for file in others.iter().chain(&VOCABULARY_FILES).chain(&TOKENIZER_FILES).chain(&SENTENCE_FILES) {
-        match client.look_up(id, &commit, file)? {
-            Some(remote) => take(file, &remote)?,
-            None if *file == WEIGHTS_FILE => return Err(no_weights(&client, id, &commit)),
-            None => tracing::debug!(file, "not in the repository"),
-        }
+    let snapshot = Snapshot { client: &client, cache, id, commit: config.commit.clone() };
+    if repository.is_commit() && snapshot.commit != repository.revision {
+        return Err(format!("the hub returned commit {}, expected {}", snapshot.commit, repository.revision));
     }
-    let modules = module_configs(&cache.snapshot_folder(&commit));
+    snapshot.take(CONFIG_FILE, &config)?;
+    snapshot.take_weights()?;
+    snapshot.take_tokenizer()?;
+    for file in SENTENCE_FILES {
+        snapshot.take_if_present(file)?;
+    }
+    let modules = module_configs(&cache.snapshot_folder(&snapshot.commit));
     for file in modules.iter().filter(|file| *file != POOLING_FILE) {
-        if let Some(remote) = client.look_up(id, &commit, file)? {
-            take(file, &remote)?;
-        }
+        snapshot.take_if_present(file)?;
     }
-    cache.set_main(&commit).map_err(|error| format!("cannot write the cache of {id}: {error}"))?;
+    cache
+        .set_reference(&snapshot.commit)
+        .map_err(|error| format!("cannot write the cache of {repository}: {error}"))?;
     cache.snapshot()
 }
 
-/// Returns the error message for a repository without `model.safetensors`, which may have its weights in another form.
-fn no_weights(client: &Client, id: &str, commit: &str) -> String {
-    let has = |file: &str| matches!(client.look_up(id, commit, file), Ok(Some(_)));
-    if has(INDEX_FILE) {
-        return format!("no {WEIGHTS_FILE} in {id}: {SHARDED}");
+/// The files of a commit, in the repository and in the cache.
+struct Snapshot<'a> {
+    client: &'a Client,
+    cache: &'a CachedRepository,
+    id: String,
+    commit: String,
+}
+
+impl Snapshot<'_> {
+    /// Downloads a file unless it is in the cache, and links it.
+    fn take(&self, file: &str, remote: &RemoteFile) -> Result<(), String> {
+        self.client.download(remote, file, &self.cache.blob(&remote.etag))?;
+        let path = self.cache.link(&self.commit, file, &remote.etag);
+        let folder = self.cache.snapshot_folder(&self.commit);
+        verify(&path.map_err(|error| format!("cannot write {}: {error}", folder.display()))?)
     }
-    if has(PICKLE_FILE) {
-        return format!(
-            "no {WEIGHTS_FILE} in {id}, only {PICKLE_FILE}, which runs code when read; expected safetensors"
-        );
+
+    /// Takes a file if the repository has it. Returns true if so.
+    fn take_if_present(&self, file: &str) -> Result<bool, String> {
+        let Some(remote) = self.client.look_up(&self.id, &self.commit, file)? else {
+            tracing::debug!(file, "not in the repository");
+            return Ok(false);
+        };
+        self.take(file, &remote).map(|()| true)
     }
-    format!("no {WEIGHTS_FILE} in {id}")
+
+    /// Takes the weights in the first form that the repository has.
+    fn take_weights(&self) -> Result<(), String> {
+        for form in Form::ALL {
+            if !self.take_if_present(form.name())? {
+                continue;
+            }
+            return match form {
+                Form::File(_) => Ok(()),
+                Form::Index(name) => self.take_shards(name),
+            };
+        }
+        let [first, others @ ..] = Form::ALL.map(Form::name);
+        Err(format!("no {first} in {}, nor {}", self.id, others.join(", ")))
+    }
+
+    /// Takes all files that an index names.
+    fn take_shards(&self, index: &str) -> Result<(), String> {
+        let path = self.cache.snapshot_folder(&self.commit).join(index);
+        let index = ShardIndex::read(&path).map_err(|error| error.to_string())?;
+        for file in index.files() {
+            if !self.take_if_present(file)? {
+                return Err(format!("no {file} in {}, which its index names", self.id));
+            }
+        }
+        Ok(())
+    }
+
+    fn take_tokenizer(&self) -> Result<(), String> {
+        let mut found = false;
+        for file in VOCABULARY_FILES {
+            found |= self.take_if_present(file)?;
+        }
+        let others = if found { &[][..] } else { &BYTE_VOCABULARY_FILES };
+        for file in others.iter().chain(&TOKENIZER_FILES) {
+            self.take_if_present(file)?;
+        }
+        Ok(())
+    }
 }

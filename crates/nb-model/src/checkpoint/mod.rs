@@ -21,9 +21,9 @@ use crate::error::ModelError;
 use crate::pass::Precision;
 
 impl Bert {
-    /// Loads a Hugging Face folder of BERT or another [`Family`](nb_checkpoint::Family): `config.json` and
-    /// `model.safetensors`, the latter with or without the prefix of the family (`bert.`), with
-    /// `gamma` and `beta` as names of LayerNorm's parameters if it is old. Everything outside the encoder (a pooler, a
+    /// Loads a Hugging Face folder of BERT or another [`Family`](nb_checkpoint::Family): `config.json` and the weights, in any form
+    /// that [`SavedEncoder::read`] reads, with or without the prefix of the family (`bert.`), with `gamma` and `beta` as names of
+    /// LayerNorm's parameters if they are old. Everything outside the encoder (a pooler, a
     /// classifier, a CRF, buffers of any type) is ignored; a checkpoint without segment embeddings gets zeros for them.
     ///
     /// # Errors
@@ -31,7 +31,7 @@ impl Bert {
     /// fill, if tensors are missing, unknown or of another shape (the error lists them), or if a weight is NaN or infinite.
     pub fn load(folder: &Path, device: Device, precision: Precision) -> Result<Self, ModelError> {
         let SavedEncoder { config, weights } = SavedEncoder::read(folder)?;
-        let mut tensors = tensors_of(&weights, weights.encoder_tensors(config.family)?)?;
+        let mut tensors = tensors_of(weights.encoder_tensors(config.family)?, |found| weights.damaged(found))?;
         let path = weights.path().to_owned();
         drop(weights); // the tensors are copies
         add_missing_segments(&config, &mut tensors, &path);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::Path;
 
-use nb_checkpoint::{Dtype, Header, TensorBytes, TensorFile, write_tensor_file};
+use nb_checkpoint::{CheckpointError, Dtype, Header, TensorBytes, TensorFile, write_tensor_file};
 use nb_torch::cpu_slices::with_bytes;
 use tch::{Device, Kind, Tensor};
 
@@ -16,26 +16,25 @@ use crate::error::ModelError;
 /// If the file cannot be read, is cut short or malformed, or has an element type that no model here uses.
 pub fn read_tensors(path: &Path) -> Result<BTreeMap<String, Tensor>, ModelError> {
     let file = TensorFile::read(path)?;
-    tensors_of(&file, file.tensors()?)
+    tensors_of(file.tensors()?, |found| file.damaged(found))
 }
 
-/// Converts some tensors of a file as [`read_tensors`] does.
+/// Converts some tensors as [`read_tensors`] does. `damaged` returns an error about their file.
 ///
 /// # Errors
 /// If one has an element type that no model here uses, or a dimension of 2^63 or more.
 pub(super) fn tensors_of(
-    file: &TensorFile,
     tensors: Vec<TensorBytes<'_>>,
+    damaged: impl Fn(String) -> CheckpointError,
 ) -> Result<BTreeMap<String, Tensor>, ModelError> {
     let mut converted = BTreeMap::new();
     for tensor in tensors {
         let TensorBytes { name, dtype, shape, bytes } = &tensor;
-        let kind = kind(*dtype).ok_or_else(|| {
-            file.damaged(format!("tensor {name} is of type {dtype:?}, expected a float or an integer"))
-        })?;
-        let size = tensor.signed_shape().ok_or_else(|| {
-            file.damaged(format!("tensor {name} is of shape {shape:?}, expected dimensions below 2^63"))
-        })?;
+        let kind = kind(*dtype)
+            .ok_or_else(|| damaged(format!("tensor {name} is of type {dtype:?}, expected a float or an integer")))?;
+        let size = tensor
+            .signed_shape()
+            .ok_or_else(|| damaged(format!("tensor {name} is of shape {shape:?}, expected dimensions below 2^63")))?;
         let values = Tensor::f_from_data_size(bytes, &size, kind)?;
         let is_integer = matches!(kind, Kind::Int64 | Kind::Int);
         converted.insert(tensor.name, if is_integer { values } else { values.to_kind(Kind::Float) });

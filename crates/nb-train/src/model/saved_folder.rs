@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_checkpoint::{
-    CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, WEIGHTS_FILE, write_sentence_modules,
+    CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, weight_files, write_sentence_modules,
 };
 use nb_data::Tokenizer;
 use nb_model::{Arena, fill, named_values, read_tensors, write_tensors};
@@ -118,8 +118,8 @@ impl ModelCard {
 /// # Errors
 /// If a file cannot be read.
 pub(crate) fn weights_digest(folder: &Path) -> Result<String> {
-    let files: Vec<PathBuf> =
-        [WEIGHTS_FILE, HEAD_FILE].iter().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
+    let head = Some(folder.join(HEAD_FILE)).filter(|path| path.is_file());
+    let files: Vec<PathBuf> = weight_files(folder).into_iter().chain(head).collect();
     files_digest(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 #[cfg(feature = "train")]
-use nb_checkpoint::{INT8_WEIGHTS_FILE, WEIGHTS_FILE};
+use nb_checkpoint::{INT8_WEIGHTS_FILE, weight_files};
 use nb_checkpoint::{PoolingKind, ScoreKind};
 use nb_cpu::Processors;
 use nb_infer::{InferError, Model, Options, Precision};
@@ -105,7 +105,7 @@ impl Compute {
     /// # Errors
     /// If libtorch finds no such device.
     fn gpu(&self, folder: &Path) -> Result<Option<usize>> {
-        let is_int8 = folder.join(INT8_WEIGHTS_FILE).is_file() && !folder.join(WEIGHTS_FILE).is_file();
+        let is_int8 = weight_files(folder).first().is_some_and(|path| path.ends_with(INT8_WEIGHTS_FILE));
         let choice = match self.device {
             DeviceOption::Auto => nb_train::config::DeviceChoice::Auto,
             DeviceOption::Cpu => nb_train::config::DeviceChoice::Cpu,

@@ -12,7 +12,7 @@ use nb_checkpoint::CheckpointLocation;
     XDG_CACHE_HOME (cache), HF_ENDPOINT (hub), HF_HUB_OFFLINE=1 (send no request), HF_HUB_DISABLE_IMPLICIT_TOKEN=1\n\
     (send no token). The token is sent only to the hub, not to hosts that it redirects to.")]
 pub(crate) struct Fetch {
-    /// Checkpoint: hf:owner/name
+    /// Checkpoint: hf:owner/name, or hf:owner/name@revision
     checkpoint: String,
 }
 
