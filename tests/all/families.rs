@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use nb_checkpoint::{
-    BertConfig, CONFIG_FILE, PoolingKind, ScoreKind, TensorBytes, TensorFile, WEIGHTS_FILE, serialize,
+    BertConfig, CONFIG_FILE, DenseParameters, PoolingKind, SavedClassifier, SavedEncoder, ScoreKind, TensorBytes,
+    TensorFile, WEIGHTS_FILE, serialize,
 };
 use nb_data::Tokens;
 use nb_infer::{Model, Options, Precision as InferPrecision};
 use nb_model::{Bert, Capture, DropoutKey, Encoded, Packed, Pass, Precision};
+use nb_train::task::{TaskHead, TopicHead};
 use serde_json::Value;
 use tch::{Device, Tensor};
 use tempfile::TempDir;
@@ -150,6 +152,41 @@ fn a_saved_encoder_has_the_names_of_its_family() {
         assert_eq!(config["architectures"][0], bert.config().family.encoder_class());
         let again = Bert::load(copy.path(), Device::Cpu, Precision::F32).unwrap();
         assert!(again.arena().values().equal(&bert.arena().values()), "{name}");
+    }
+}
+
+#[test]
+fn a_classifier_computes_the_logits_of_transformers() {
+    for name in FAMILIES {
+        let golden = Golden::read(name);
+        let folder = golden.write();
+        write_vocabulary(folder.path());
+        let classifier = SavedClassifier::read(folder.path()).unwrap().expect("the files are classifiers");
+        assert_eq!(classifier.labels(), ["LABEL_0", "LABEL_1", "LABEL_2"]);
+        let parameters = classifier.parameters(&SavedEncoder::map(folder.path()).unwrap().weights).unwrap();
+        let bert = golden.load();
+        let (hidden, packed) = (bert.config().hidden_size, golden.packed());
+        let head = TopicHead::classifier(classifier.form().activation, hidden, 3, Device::Cpu);
+        for (arena, layer, DenseParameters { weight, bias }) in
+            [(head.arenas()[0], "transform", &parameters.dense), (head.arenas()[1], "dense", &parameters.output)]
+        {
+            let set = |part: &str, values: &[f32]| {
+                let mut value = arena.value(&format!("{layer}.{part}"));
+                value.copy_(&Tensor::from_slice(values).view_as(&value));
+            };
+            set("weight", weight);
+            set("bias", bias);
+        }
+        let states = bert.encode(&packed, Pass::Inference, Capture::Last);
+        let logits = head.forward(states.last(), &packed).detach();
+        let model = Model::open(folder.path(), &Options::default()).unwrap();
+        let output = Tensor::from_slice(&parameters.output.weight).view([3, hidden]);
+        for (text, vector) in model.vectors_of(&golden.texts).unwrap().iter().enumerate() {
+            let expected = golden.tensor(&format!("logits.{text}"));
+            assert_close(&format!("{name} {text}"), &logits.get(text as i64), &expected, 1e-5);
+            let inferred = output.mv(&Tensor::from_slice(vector)) + Tensor::from_slice(&parameters.output.bias);
+            assert_close(&format!("{name} {text}"), &inferred, &expected, 1e-5);
+        }
     }
 }
 

@@ -95,9 +95,8 @@ impl SavedClassifier {
     /// # Errors
     /// If a tensor is missing, of another shape or type, or not finite.
     pub fn parameters(&self, weights: &Weights) -> Result<ClassifierParameters, CheckpointError> {
+        let tensors = self.tensors(weights)?;
         let Classifier { dense, output, .. } = self.form();
-        let names = [dense, output].map(|layer| ["weight", "bias"].map(|part| format!("{layer}.{part}")));
-        let tensors = FloatTensors::of_names(weights, names.as_flattened())?;
         let layer = |name: &str, outputs: usize| -> Result<DenseParameters, CheckpointError> {
             Ok(DenseParameters {
                 weight: tensors.get(&format!("{name}.weight"), &[outputs, self.hidden])?,
@@ -105,6 +104,16 @@ impl SavedClassifier {
             })
         };
         Ok(ClassifierParameters { dense: layer(dense, self.hidden)?, output: layer(output, self.labels.len())? })
+    }
+
+    /// Returns the tensors of the classifier in the folder's weights, under the names of the file.
+    ///
+    /// # Errors
+    /// If a tensor is missing, or a file is damaged.
+    pub fn tensors<'a>(&self, weights: &'a Weights) -> Result<FloatTensors<'a>, CheckpointError> {
+        let Classifier { dense, output, .. } = self.form();
+        let names = [dense, output].map(|layer| ["weight", "bias"].map(|part| format!("{layer}.{part}")));
+        FloatTensors::of_names(weights, names.as_flattened())
     }
 
     fn parse_labels(&self, keys: &Map<String, Value>) -> Result<Vec<String>, CheckpointError> {

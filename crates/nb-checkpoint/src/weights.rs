@@ -225,7 +225,8 @@ mod tests {
         let file = TensorFile::new(Path::new("x"), file(&names));
         assert_eq!(file.tensors().unwrap().len(), 4);
         let weights = Weights::from(file);
-        let found: Vec<String> = weights.encoder_tensors(Family::Bert).unwrap().into_iter().map(|tensor| tensor.name).collect();
+        let found: Vec<String> =
+            weights.encoder_tensors(Family::Bert).unwrap().into_iter().map(|tensor| tensor.name).collect();
         assert_eq!(found, ["embeddings.LayerNorm.weight", "encoder.layer.0.x"]);
     }
 

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use nb_checkpoint::{
-    DESCRIPTION_FILE, Description, FloatTensors, HEAD_FILE, MODULES_FILE, PoolingKind, ScaleKind, ScoreKind,
-    SentenceModules, TensorFile,
+    DESCRIPTION_FILE, Description, FloatTensors, HEAD_FILE, MODULES_FILE, PoolingKind, SavedClassifier, SavedEncoder,
+    ScaleKind, ScoreKind, SentenceModules, TensorFile,
 };
 
 use crate::dense::{Dense, DenseScratch};
@@ -12,6 +12,7 @@ use crate::encoder::Buffers;
 use crate::error::InferError;
 use crate::pooling::Pooling;
 use crate::reader::Reader;
+use crate::transform::Transform;
 use crate::unit_vector::normalise;
 
 /// The tasks whose heads this crate computes.
@@ -26,8 +27,12 @@ pub(crate) struct Head {
     /// From pooled vectors to vectors of another width.
     projection: Option<Dense>,
     score: ScoreKind,
+    /// From pooled vectors to vectors, in a model that was fine-tuned elsewhere.
+    transform: Option<Transform>,
     /// From vectors to logits, for topics.
     classifier: Option<Dense>,
+    /// The labels by class number.
+    labels: Vec<String>,
     /// From vectors of clicked articles to a reader's vector, for recommendation.
     reader: Option<Reader>,
 }
@@ -37,7 +42,8 @@ pub(crate) struct Head {
 pub(crate) struct NoHead(pub(crate) String);
 
 impl Head {
-    /// Reads the head of a model folder for states of `hidden` units.
+    /// Reads the head of a model folder for states of `hidden` units: that of a run, else the classifier of a model that was
+    /// fine-tuned elsewhere, else the pooling of sentence-transformers.
     ///
     /// # Errors
     /// If a file of a trained head cannot be used. Modules of sentence-transformers that this crate does not compute are no error:
@@ -45,9 +51,19 @@ impl Head {
     pub(crate) fn read(
         folder: &Path,
         description: Option<&Description>,
-        hidden: usize,
+        saved: &SavedEncoder,
     ) -> Result<Result<Self, NoHead>, InferError> {
-        let Some(description) = description else { return Ok(Self::of_modules(folder)) };
+        let hidden = saved.config.hidden_size.unsigned_abs() as usize;
+        let Some(description) = description else {
+            return match SavedClassifier::read(folder) {
+                Ok(Some(classifier)) => Self::of_classifier(&classifier, saved, hidden).map(Ok),
+                Ok(None) => Ok(Self::of_modules(folder)),
+                // The encoder can still be used with another head.
+                Err(error) => {
+                    Ok(Err(NoHead(format!("has a classifier that is not supported: {}", with_causes(&error)))))
+                }
+            };
+        };
         if !TASKS.contains(&description.task.as_str()) {
             return Err(InferError::Value {
                 path: folder.join(DESCRIPTION_FILE),
@@ -79,9 +95,20 @@ impl Head {
         }
     }
 
+    fn of_classifier(classifier: &SavedClassifier, saved: &SavedEncoder, hidden: usize) -> Result<Self, InferError> {
+        let (form, labels) = (classifier.form(), classifier.labels().to_vec());
+        let weights = classifier.tensors(&saved.weights)?;
+        Ok(Self {
+            transform: Some(Transform::read(&weights, form, hidden)?),
+            classifier: Some(Dense::read(&weights, form.output, [labels.len(), hidden])?),
+            labels,
+            ..Self::without_parameters(Pooling::Cls, ScoreKind::Dot)
+        })
+    }
+
     /// Returns a head without parameters.
     pub(crate) fn without_parameters(pooling: Pooling, score: ScoreKind) -> Self {
-        Self { pooling, projection: None, score, classifier: None, reader: None }
+        Self { pooling, projection: None, score, transform: None, classifier: None, labels: Vec::new(), reader: None }
     }
 
     fn of_weights(
@@ -98,6 +125,8 @@ impl Head {
             pooling: Pooling::read(weights, "pooling", head.pooling, hidden)?,
             projection: head.projection.map(|_| Dense::read(weights, "vector", [width, hidden])).transpose()?,
             score: head.score,
+            transform: None,
+            labels: labels.clone(),
             classifier: (!labels.is_empty())
                 .then(|| Dense::read(weights, "dense", [labels.len(), width]))
                 .transpose()?,
@@ -112,7 +141,8 @@ impl Head {
             Pooling::Mean => PoolingKind::Mean,
             Pooling::Cls => PoolingKind::Cls,
         };
-        format!("{pooling:?} {:?}", self.score)
+        let transform = if self.transform.is_some() { " and a transform" } else { "" };
+        format!("{pooling:?}{transform} {:?}", self.score)
     }
 
     /// Returns the score of two vectors.
@@ -135,6 +165,11 @@ impl Head {
         Some(Self::without_parameters(pooling, self.score))
     }
 
+    /// Returns the labels by class number; none if the head does not classify.
+    pub(crate) fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
     /// Returns true if the head classifies.
     pub(crate) fn classifies(&self) -> bool {
         self.classifier.is_some()
@@ -149,6 +184,9 @@ impl Head {
     pub(crate) fn vectors(&self, buffers: &mut Buffers, hidden: usize) -> Vec<f32> {
         let Buffers { lengths, states, dense, .. } = buffers;
         let mut vectors = self.pooling.forward(lengths, states, hidden, dense);
+        if let Some(transform) = &self.transform {
+            transform.apply(&mut vectors, dense);
+        }
         if let Some(projection) = &self.projection {
             let pooled = std::mem::take(&mut vectors);
             projection.forward(&pooled, dense, &mut vectors);

@@ -33,6 +33,7 @@ mod pooling;
 mod ranges;
 mod reader;
 mod text;
+mod transform;
 mod unit_vector;
 
 pub use error::InferError;

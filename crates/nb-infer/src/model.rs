@@ -71,7 +71,7 @@ impl Model {
         let description = Description::read(folder)?;
         let max_tokens = longest_sequence(folder, options, &saved.config, description.as_ref(), &tokenizer)?;
         let encoder = Encoder::new(&saved, precision)?;
-        let head = Head::read(folder, description.as_ref(), encoder.hidden())?;
+        let head = Head::read(folder, description.as_ref(), &saved)?;
         options.threads.into_iter().for_each(threads::set);
         Ok(Self {
             folder: folder.to_owned(),
@@ -91,9 +91,10 @@ impl Model {
         self.description.as_ref()
     }
 
-    /// Returns the labels by class number; none if the model was not trained for topics.
+    /// Returns the labels by class number: those of a run, or of a classifier that was fine-tuned elsewhere; none if the model
+    /// was not trained for topics.
     pub fn labels(&self) -> &[String] {
-        self.description.as_ref().map_or(&[], |description| &description.labels)
+        self.head.as_ref().map_or(&[], Head::labels)
     }
 
     /// Returns the parts of an article that the model was trained on; none if that is unknown.

@@ -4,6 +4,7 @@ mod bad_input;
 mod bad_rankings;
 mod bench;
 mod cards;
+mod classifier;
 mod compare;
 pub(crate) mod corpora;
 mod embedding;

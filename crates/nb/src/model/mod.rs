@@ -45,6 +45,11 @@ impl TextModel {
             .with_context(|| format!("--model has no {DESCRIPTION_FILE}: it contains an encoder without a head"))
     }
 
+    /// Returns the task that the model was trained for. A classifier that was fine-tuned elsewhere is for topics.
+    pub(crate) fn task(&self) -> &str {
+        self.description().map_or("topic", |description| &description.task)
+    }
+
     fn description(&self) -> Option<&Description> {
         match self {
             Self::Cpu(model) => model.description(),
@@ -58,6 +63,9 @@ impl TextModel {
     /// # Errors
     /// If the folder contains only an encoder, or if its task is unknown.
     pub(crate) fn outputs(&self) -> Result<Outputs> {
+        if self.description().is_none() && !self.known_labels().is_empty() {
+            return Ok(Outputs::Topics); // a classifier that was fine-tuned elsewhere
+        }
         let description = self.trained()?;
         Ok(match description.task.as_str() {
             "topic" => Outputs::Topics,
@@ -73,11 +81,19 @@ impl TextModel {
     /// If the model was not trained for topic classification.
     pub(crate) fn labels(&self) -> Result<&[String]> {
         match self.outputs()? {
-            Outputs::Topics => Ok(&self.trained()?.labels),
+            Outputs::Topics => Ok(self.known_labels()),
             _ => bail!(
                 "the model was trained for {}, expected topic; use `nb rank` or `nb search`",
                 self.trained()?.task
             ),
+        }
+    }
+
+    fn known_labels(&self) -> &[String] {
+        match self {
+            Self::Cpu(model) => model.labels(),
+            #[cfg(feature = "train")]
+            Self::Gpu(model) => model.description().map_or(&[], |description| &description.labels),
         }
     }
 
@@ -86,11 +102,12 @@ impl TextModel {
     /// # Errors
     /// If it was trained for a task with other outputs, or if its folder contains an encoder and does not say how to pool.
     pub(crate) fn require_retrieval(&self) -> Result<()> {
-        if self.description().is_none() && self.width().is_some() {
+        if self.description().is_none() && self.known_labels().is_empty() && self.width().is_some() {
             return Ok(());
         }
         match self.outputs()? {
             Outputs::Vectors => Ok(()),
+            _ if self.description().is_none() => bail!("the model is a classifier, expected one for retrieval"),
             _ => bail!("the model was trained for {}, expected retrieve", self.trained()?.task),
         }
     }

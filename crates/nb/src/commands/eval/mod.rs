@@ -78,7 +78,7 @@ impl Eval {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let model = self.compute.load(&self.model)?;
         let outputs = model.outputs()?;
-        self.refuse_options_of_other_tasks(outputs, &model.trained()?.task)?;
+        self.refuse_options_of_other_tasks(outputs, model.task())?;
         let metrics = match outputs {
             Outputs::Topics => self.topic(&model)?,
             Outputs::Readers => self.recommend(&model)?,
