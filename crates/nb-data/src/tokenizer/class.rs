@@ -180,7 +180,7 @@ fn japanese(
         Some("character") => Subwords::Characters,
         found => return Err(refused(config, "subword_tokenizer_type", found.unwrap_or("not a text"))),
     };
-    Ok((Class::Japanese(subwords), Segments::Template))
+    Ok((Class::Japanese(subwords), Segments::Zero)) // version 4 had segments
 }
 
 /// Rejects a tokenizer that is code in its repository.

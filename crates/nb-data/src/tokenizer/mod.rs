@@ -142,7 +142,8 @@ impl Tokenizer {
         let mut templates = guarded(|| Templates::of(&inner, side)).map_err(wrong(path.to_owned()))?;
         let mut warnings = warning::all(class, &folder, &special, &inner);
         if inputs(config).unwrap_or(segments) == Segments::Zero {
-            if class == Class::AsSaved && inputs(config).is_none() && templates.has_segments() {
+            let silent = matches!(class, Class::AsSaved | Class::Japanese(_)) && inputs(config).is_none();
+            if silent && templates.has_segments() {
                 warnings.push(TokenizerWarning::NoSegments { path: folder.settings.config.path.clone() });
             }
             templates.without_segments();

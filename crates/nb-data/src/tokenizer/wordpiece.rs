@@ -59,7 +59,9 @@ pub(super) fn japanese(
     let mut tokenizer = Tokenizer::new(model(WordPiece::builder().vocab(vocab), special)?);
     let mut normalizers: Vec<NormalizerWrapper> = Vec::new();
     if switches.lower_case {
-        normalizers.push(Lowercase.into());
+        // Python writes ς at the end of a word, and the crate σ everywhere.
+        let last_sigma = ReplacePattern::Regex(r"(?<=\p{L})Σ(?!\p{L})".into());
+        normalizers.extend([Replace::new(last_sigma, "ς")?.into(), Lowercase.into()]);
     }
     let mut pre_tokenizer = words::splitter()?;
     if subwords == Subwords::Characters {

@@ -249,6 +249,8 @@ def bert():
     japanese = {"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab", "mecab_kwargs": {"mecab_dic": "unidic_lite"}}
     yield "Japanese", "pretokenized", {"config.json": {"model_type": "bert"}, "vocab.txt": cased_txt, "tokenizer_config.json": japanese}
     yield "Japanese, lower case", "pretokenized", {"config.json": {"model_type": "bert"}, "vocab.txt": lower_txt, "tokenizer_config.json": {**japanese, "do_lower_case": True}}
+    inputs = ["input_ids", "token_type_ids", "attention_mask"]
+    yield "Japanese, segments", "pretokenized", {"config.json": {"model_type": "bert"}, "vocab.txt": cased_txt, "tokenizer_config.json": {**japanese, "model_input_names": inputs}}
     letters = BERT + sorted({c for text in NEWS for c in text if not c.isspace()})
     yield "Japanese, characters", "pretokenized", {"config.json": {"model_type": "bert", "tokenizer_class": "BertJapaneseTokenizer"}, "vocab.txt": "".join(c + "\n" for c in letters), "tokenizer_config.json": {"word_tokenizer_type": "mecab", "subword_tokenizer_type": "character"}}
 
