@@ -70,7 +70,7 @@ pub(super) fn japanese(
         let spaces = ReplacePattern::Regex(words::pattern());
         normalizers.extend([Replace::new(spaces, "\n")?.into(), NFKC.into()]);
         let breaks = Split::new(SplitPattern::String("\n".into()), SplitDelimiterBehavior::Removed, false)?;
-        let characters = Split::new(SplitPattern::Regex("(?s).".into()), SplitDelimiterBehavior::Isolated, false)?;
+        let characters = Split::new(SplitPattern::Regex(r"[\s\S]".into()), SplitDelimiterBehavior::Isolated, false)?;
         pre_tokenizer = Sequence::new(vec![breaks.into(), characters.into()]).into();
     }
     if !normalizers.is_empty() {

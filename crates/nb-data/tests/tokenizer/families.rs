@@ -45,8 +45,8 @@ impl Case {
     }
 }
 
-/// Longer than any sequence of the golden file.
-const MAX_TOKENS: usize = 1024;
+/// Longer than any sequence of the files.
+const MAX_TOKENS: usize = 1 << 20;
 
 fn golden() -> Golden {
     serde_json::from_str(include_str!("data/families.json")).expect("the golden file")
@@ -101,4 +101,47 @@ fn a_saved_folder_of_every_family_has_the_same_tokens() {
         assert_eq!(again.fingerprint(), original.fingerprint(), "{}", case.name);
         assert_eq!(differences(&once, case, &golden.texts), Vec::<String>::new());
     }
+}
+
+/// The variable with an interpreter that has `transformers`; without it, the test does nothing.
+const PYTHON: &str = "NB_TEST_PYTHON";
+
+#[test]
+fn saved_folders_load_in_transformers() {
+    let Ok(python) = std::env::var(PYTHON) else {
+        eprintln!("{PYTHON} is not set: not compared with transformers");
+        return;
+    };
+    let golden = golden();
+    let all = folder();
+    for (i, case) in golden.folders.iter().enumerate() {
+        let place = all.path().join(i.to_string());
+        std::fs::create_dir(&place).unwrap();
+        let config = &golden.contents[case.files["config.json"]];
+        std::fs::write(place.join("config.json"), config).unwrap();
+        for it in load(case, &golden.contents).files(512) {
+            std::fs::write(place.join(it.name), it.bytes).unwrap();
+        }
+    }
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/tokenizer/data/compare.py");
+    let output = std::process::Command::new(python).args([script, "saved"]).arg(all.path()).output().unwrap();
+    let [found, errors] = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
+    assert!(output.status.success(), "{found}{errors}");
+    assert_eq!(found, "54 folders, 4806 sequences, 0 differ\n");
+}
+
+/// Reads the file of `NB_RANDOM_TOKENS`: the output of `data/compare.py random`.
+#[test]
+#[ignore = "needs the file of NB_RANDOM_TOKENS, which Python writes"]
+fn random_texts_match_transformers() {
+    let path = std::env::var("NB_RANDOM_TOKENS").expect("NB_RANDOM_TOKENS");
+    let golden: Golden = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+    let mut all = 0;
+    for case in &golden.folders {
+        let differ = differences(&load(case, &golden.contents), case, &golden.texts);
+        println!("{}: {} of {} differ", case.name, differ.len(), golden.texts.len());
+        differ.iter().take(5).for_each(|it| println!("  {it}"));
+        all += differ.len();
+    }
+    assert_eq!(all, 0);
 }
