@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 
 use nb_data::tokenizer::Words;
 use nb_data::{TokenBatch, Tokenizer};
+use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 use serde::Deserialize;
 use tempfile::TempDir;
 
@@ -101,6 +104,109 @@ fn a_saved_folder_of_every_family_has_the_same_tokens() {
         assert_eq!(again.fingerprint(), original.fingerprint(), "{}", case.name);
         assert_eq!(differences(&once, case, &golden.texts), Vec::<String>::new());
     }
+}
+
+/// Damaged files give errors or tokenizers, never a panic, and ids stay within the vocabulary.
+#[test]
+fn damaged_folders_of_every_family_never_panic() {
+    let golden = golden();
+    let damage = (0..golden.folders.len(), any::<prop::sample::Index>(), any::<prop::sample::Index>(), 0_u8..6);
+    let mut runner = TestRunner::deterministic();
+    let (mut loaded, mut rejected) = (0, 0);
+    for _ in 0..400 {
+        let (case, file_index, at, kind) = damage.new_tree(&mut runner).unwrap().current();
+        let case = &golden.folders[case];
+        let damaged = case.files.keys().nth(file_index.index(case.files.len())).unwrap();
+        let folder = case.folder(&golden.contents);
+        let content = &golden.contents[case.files[damaged]];
+        let at = (0..=at.index(content.len().max(1))).rev().find(|&at| content.is_char_boundary(at)).unwrap();
+        let (before, after) = content.split_at(at);
+        let after = match kind {
+            0 => String::new(),
+            1 => after.get(1..).unwrap_or_default().into(),
+            2 => format!("7{after}"),
+            3 => after.replacen(':', ": null, \"x\":", 1),
+            4 => after.replacen('"', "\"$A:", 1),
+            _ => after.replacen(char::is_numeric, "4294967296", 1),
+        };
+        file(&folder, damaged, format!("{before}{after}"));
+        let Ok(found) = Tokenizer::with_words(folder.path(), case.words()) else {
+            rejected += 1;
+            continue;
+        };
+        loaded += 1;
+        for (first, second) in golden.texts.iter().step_by(3) {
+            if let Ok(tokens) = found.encode(first, second.as_deref(), 9) {
+                assert!((1..=9).contains(&tokens.ids.len()) && tokens.second_starts <= tokens.ids.len());
+                assert!(tokens.ids.iter().all(|&id| (id as usize) < found.vocab_size()), "{}: {tokens:?}", case.name);
+            }
+        }
+    }
+    assert!(loaded > 50 && rejected > 50, "{loaded} {rejected}");
+}
+
+fn error(words: Words, files: &[(&str, &str)]) -> String {
+    let folder = folder();
+    for (name, content) in files {
+        file(&folder, name, content);
+    }
+    let err = Tokenizer::with_words(folder.path(), words).expect_err("no tokenizer");
+    let cause = std::error::Error::source(&err).map(|cause| format!(": {cause}")).unwrap_or_default();
+    format!("{err}{cause}").replace(&folder.path().display().to_string(), "FOLDER")
+}
+
+const VOCAB_JSON: &str = r#"{"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "a": 4, "b": 5, "ab": 6}"#;
+
+#[test]
+fn invalid_vocabularies_of_roberta_are_rejected() {
+    let class = ("tokenizer_config.json", r#"{"tokenizer_class": "RobertaTokenizer"}"#);
+    let rejected =
+        |vocab: &str, merges: &str| error(Words::AsClass, &[class, ("vocab.json", vocab), ("merges.txt", merges)]);
+    assert_eq!(
+        rejected(VOCAB_JSON, "#version: 0.2\na b\na  b\n"),
+        "FOLDER/merges.txt: not a usable tokenizer: line 3: \"a  b\" found, expected two tokens with a space between them"
+    );
+    let missing = rejected(VOCAB_JSON, "a c\n");
+    assert!(missing.starts_with("FOLDER/vocab.json: not a usable tokenizer: ") && missing.contains("`c`"), "{missing}");
+    let ids = rejected(&VOCAB_JSON.replace('6', "\"six\""), "a b\n");
+    assert_eq!(ids, "FOLDER/vocab.json: not a usable tokenizer: \"ab\" is \"six\", expected an id");
+    assert!(rejected("[1]", "a b\n").starts_with("FOLDER/vocab.json: not a usable tokenizer: "));
+    let ends = rejected(&VOCAB_JSON.replace("</s>", "end"), "a b\n");
+    assert!(ends.starts_with("FOLDER/vocab.json: no token \"</s>\" found"), "{ends}");
+    assert_eq!(
+        error(Words::AsClass, &[class, ("vocab.json", VOCAB_JSON)]),
+        "FOLDER/merges.txt: not a usable tokenizer: no file found, expected one, because there is a vocab.json"
+    );
+    assert_eq!(
+        error(Words::AsClass, &[class, ("merges.txt", "a b\n")]),
+        "FOLDER/vocab.json: not a usable tokenizer: no file found, expected one, because there is a merges.txt"
+    );
+    assert_eq!(
+        error(Words::AsClass, &[class, ("vocab.txt", "a\n")]),
+        "FOLDER: no tokenizer found, expected tokenizer.json, or vocab.json and merges.txt"
+    );
+    let word_piece = r#"{"added_tokens": [], "model": {"type": "WordPiece", "vocab": {}}}"#;
+    let found = error(Words::AsClass, &[class, ("tokenizer.json", word_piece)]);
+    assert!(found.contains("found a WordPiece model, expected a BPE vocabulary with merges"), "{found}");
+}
+
+#[test]
+fn words_that_need_a_program_are_rejected_with_the_way_out() {
+    let class = r#"{"tokenizer_class": "BertJapaneseTokenizer", "subword_tokenizer_type": "sentencepiece"}"#;
+    let vocab = ("vocab.txt", "[PAD]\n[UNK]\n[CLS]\n[SEP]\n");
+    assert_eq!(
+        error(Words::AsClass, &[vocab, ("tokenizer_config.json", class)]),
+        "FOLDER/tokenizer_config.json: `tokenizer_class` is BertJapaneseTokenizer, which is not supported, because its words \
+         come from a program such as MeCab; split the texts into words with that program, join the words with spaces and \
+         set `data.pretokenized`, or save a tokenizer.json and set `tokenizer_class` to PreTrainedTokenizerFast"
+    );
+    let pieces = error(Words::Pretokenized, &[vocab, ("tokenizer_config.json", class)]);
+    let expected = "FOLDER/tokenizer_config.json: `subword_tokenizer_type` is sentencepiece, which is not supported, ";
+    assert!(pieces.starts_with(expected), "{pieces}");
+    let class = ("tokenizer_config.json", r#"{"tokenizer_class": "RobertaTokenizer"}"#);
+    let joined = error(Words::Pretokenized, &[class, ("vocab.json", VOCAB_JSON), ("merges.txt", "a b\n")]);
+    let expected = "FOLDER/tokenizer_config.json: not a usable tokenizer: add_prefix_space is not true, expected true";
+    assert!(joined.starts_with(expected), "{joined}");
 }
 
 /// The variable with an interpreter that has `transformers`; without it, the test does nothing.
