@@ -75,11 +75,9 @@ pub(super) fn check_ends(class: Class, folder: &Folder, special: &SpecialTokens)
 fn as_saved(vocabulary: &Vocabulary) -> Result<Tokenizer> {
     match vocabulary {
         Vocabulary::Json { bytes, .. } => guarded(|| Tokenizer::from_bytes(bytes)),
-        Vocabulary::Lines { .. } | Vocabulary::Merges { .. } => {
-            Err("found vocab.txt, expected tokenizer.json, because PreTrainedTokenizerFast reads nothing \
+        _ => Err("found vocab.txt, expected tokenizer.json, because PreTrainedTokenizerFast reads nothing \
              else; set tokenizer_class in tokenizer_config.json to BertTokenizer to read the vocabulary as BERT's"
-                .into())
-        }
+            .into()),
     }
 }
 

@@ -119,7 +119,8 @@ impl Class {
         match self {
             Self::Roberta => Form::JsonOrMerges,
             Self::Japanese(_) => Form::Lines,
-            Self::Bert | Self::XlmRoberta | Self::Camembert | Self::AsSaved => Form::JsonOrLines,
+            Self::XlmRoberta | Self::Camembert => Form::JsonOrPieces,
+            Self::Bert | Self::AsSaved => Form::JsonOrLines,
         }
     }
 

@@ -97,7 +97,7 @@ impl Folder {
         let config = &self.settings.config;
         let saved = match &self.vocabulary {
             Vocabulary::Json { value, .. } => value["truncation"]["direction"].as_str(),
-            Vocabulary::Lines { .. } | Vocabulary::Merges { .. } => None,
+            _ => None,
         };
         match config.value.get("truncation_side") {
             None if saved == Some("Left") => Ok(Side::Left),

@@ -23,6 +23,7 @@ mod folder;
 mod guard;
 mod roberta;
 mod saved;
+mod sentencepiece;
 mod special;
 mod switches;
 mod template;

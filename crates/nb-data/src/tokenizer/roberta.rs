@@ -20,8 +20,8 @@ pub(super) fn build(vocabulary: &Vocabulary, switches: Switches) -> Result<Token
     let (ids, merges) = match vocabulary {
         Vocabulary::Json { value, .. } => of_tokenizer_file(&value["model"])?,
         Vocabulary::Merges { ids, merges, .. } => (tokens(ids)?, merges.clone()),
-        Vocabulary::Lines { .. } => {
-            return Err("found vocab.txt, expected tokenizer.json, or vocab.json and merges.txt".into());
+        Vocabulary::Lines { .. } | Vocabulary::Pieces { .. } => {
+            return Err("expected tokenizer.json, or vocab.json and merges.txt".into());
         }
     };
     let mut vocab = WordPiece::read_bytes(&[])?; // an empty map of the builder's type, which cannot be named here

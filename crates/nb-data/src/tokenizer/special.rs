@@ -17,6 +17,7 @@ use tokenizers::AddedToken;
 
 use super::file::wrong;
 use super::folder::{Folder, Object, Settings};
+use super::sentencepiece::Piece;
 use super::vocabulary::Vocabulary;
 use crate::error::DataError;
 
@@ -77,7 +78,10 @@ impl SpecialTokens {
             }
         };
         if !lists_extra(settings) {
-            extra.extend(defaults.extra.iter().map(|&token| AddedToken::from(token, true)));
+            match &folder.vocabulary {
+                Vocabulary::Pieces { model, .. } => extra.extend(model.tokens().map(piece)),
+                _ => extra.extend(defaults.extra.iter().map(|&token| AddedToken::from(token, true))),
+            }
         }
         for (key, token) in defaults.named {
             if !is_without_token(settings, key) && !named.iter().any(|(known, _)| known == key) {
@@ -222,6 +226,11 @@ fn added_by_file(folder: &Folder, special: &HashSet<&str>) -> Result<BTreeMap<u6
         }
     }
     Ok(added)
+}
+
+/// Returns the token of a piece of SentencePiece, which is found in a text as it is.
+fn piece(piece: &Piece) -> AddedToken {
+    AddedToken::from(piece.text.clone(), piece.is_control()).normalized(false)
 }
 
 /// Reads a token: its text, or an object with `content` and flags. A token given as text is special.

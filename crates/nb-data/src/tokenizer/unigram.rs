@@ -11,6 +11,7 @@ use tokenizers::{ModelWrapper, PreTokenizerWrapper, Result, Tokenizer};
 
 use super::class::Class;
 use super::guard::guarded;
+use super::sentencepiece::Model;
 use super::special::SpecialTokens;
 use super::switches::Switches;
 use super::vocabulary::Vocabulary;
@@ -28,26 +29,25 @@ pub(super) fn build(
     special: &SpecialTokens,
     switches: Switches,
 ) -> Result<Tokenizer> {
-    let name = class.name();
-    let Vocabulary::Json { value, .. } = vocabulary else {
-        let message = "found vocab.txt, expected tokenizer.json, because";
-        return Err(format!("{message} {name} needs pieces and their scores").into());
-    };
-    let piece = |pair: &Value| Some((pair[0].as_str()?.to_owned(), pair[1].as_f64()?));
-    let pieces = value["model"]["vocab"].as_array().and_then(|list| list.iter().map(piece).collect::<Option<Vec<_>>>());
-    let Some(pieces) = pieces else {
-        return Err(format!(
-            "no Unigram vocabulary found, expected one because {name} needs pieces and their scores; set tokenizer_class \
-             in tokenizer_config.json to PreTrainedTokenizerFast to use tokenizer.json unchanged"
-        )
-        .into());
+    let (pieces, map) = match vocabulary {
+        Vocabulary::Json { value, .. } => {
+            let map = precompiled(&value["normalizer"]).map(|map| serde_json::from_str(&map.to_string())); // it borrows
+            (of_tokenizer_file(class, value)?, map.transpose()?)
+        }
+        Vocabulary::Pieces { model, .. } => {
+            let map = &model.character_map;
+            let map = (!map.is_empty()).then(|| Precompiled::from(map)).transpose()?;
+            (of_sentencepiece(class, special, model), map)
+        }
+        Vocabulary::Lines { .. } | Vocabulary::Merges { .. } => {
+            return Err("expected tokenizer.json or sentencepiece.bpe.model".into());
+        }
     };
     let unknown = unknown(class, special, &pieces);
     let model = guarded(|| Unigram::from(pieces, Some(unknown), false))?;
     let mut tokenizer = Tokenizer::new(ModelWrapper::Unigram(model));
-    if let Some(map) = precompiled(&value["normalizer"]) {
-        let map: Precompiled = serde_json::from_str(&map.to_string())?; // it borrows from the text
-        tokenizer.with_normalizer(Some(map))?;
+    if let Some(map) = map {
+        tokenizer.with_normalizer(Some::<Precompiled>(map))?;
     }
     let scheme = if switches.prefix_space { PrependScheme::Always } else { PrependScheme::Never };
     let words: Vec<PreTokenizerWrapper> = vec![WhitespaceSplit.into(), Metaspace::new(SPACE, scheme, true).into()];
@@ -55,6 +55,36 @@ pub(super) fn build(
         .with_pre_tokenizer(Some(Sequence::new(words)))
         .with_decoder(Some(MetaspaceDecoder::new(SPACE, scheme, true)));
     Ok(tokenizer)
+}
+
+/// Returns the pieces and scores of a `tokenizer.json`.
+fn of_tokenizer_file(class: Class, value: &Value) -> Result<Vec<(String, f64)>> {
+    let piece = |pair: &Value| Some((pair[0].as_str()?.to_owned(), pair[1].as_f64()?));
+    let pieces = value["model"]["vocab"].as_array().and_then(|list| list.iter().map(piece).collect());
+    let message = || {
+        let name = class.name();
+        format!(
+            "no Unigram vocabulary found, expected one because {name} needs pieces and their scores; set tokenizer_class \
+             in tokenizer_config.json to PreTrainedTokenizerFast to use tokenizer.json unchanged"
+        )
+    };
+    Ok(pieces.ok_or_else(message)?)
+}
+
+/// Returns the pieces and scores of a SentencePiece model, with the class's special tokens in their places: XLM-R's
+/// replace the first three pieces, CamemBERT's the first one.
+fn of_sentencepiece(class: Class, special: &SpecialTokens, model: &Model) -> Vec<(String, f64)> {
+    let named = |key: &str| special.get(key).unwrap_or("None").to_owned(); // the text of Python's missing value
+    let [begin, pad, end, unknown, mask] =
+        ["bos_token", "pad_token", "eos_token", "unk_token", "mask_token"].map(|key| (named(key), 0.0));
+    let unused = |token: &str, score: f64| (format!("{token}NOTUSED"), score);
+    let (mut pieces, replaced) = match class {
+        Class::Camembert => (vec![unused("<s>", 0.0), pad, unused("</s>", 0.0), unknown, unused("<unk>", -100.0)], 1),
+        _ => (vec![begin, pad, end, unknown], 3),
+    };
+    pieces.extend(model.pieces.iter().skip(replaced).map(|piece| (piece.text.clone(), f64::from(piece.score))));
+    pieces.push(mask);
+    pieces
 }
 
 /// Returns the id of the piece for unknown characters. CamemBERT's is the piece of that name, or the first piece; XLM-R's

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::file::{TOKENIZER_FILE, read_if_present, wrong};
+use super::sentencepiece::Model;
 use crate::error::DataError;
 
-/// SentencePiece's file under the names in use.
+/// SentencePiece's file under the names in use. Only the first belongs to a class that reads it.
 const PIECES: [&str; 3] = ["sentencepiece.bpe.model", "spiece.model", "tokenizer.model"];
 
 /// The files in which a class looks for its vocabulary.
@@ -17,6 +18,8 @@ pub(super) enum Form {
     JsonOrLines,
     /// `tokenizer.json`, else `vocab.json` and `merges.txt`.
     JsonOrMerges,
+    /// `tokenizer.json`, else `sentencepiece.bpe.model`.
+    JsonOrPieces,
     /// `vocab.txt`, even beside a `tokenizer.json`.
     Lines,
 }
@@ -30,6 +33,8 @@ pub(super) enum Vocabulary {
     Lines { path: PathBuf, bytes: Vec<u8> },
     /// `vocab.json`, ids by token, with the lines of `merges.txt`.
     Merges { path: PathBuf, ids: Map<String, Value>, merges: Vec<[String; 2]> },
+    /// `sentencepiece.bpe.model`.
+    Pieces { path: PathBuf, model: Model },
 }
 
 impl Form {
@@ -38,6 +43,7 @@ impl Form {
         match self {
             Self::JsonOrLines => "tokenizer.json or vocab.txt",
             Self::JsonOrMerges => "tokenizer.json, or vocab.json and merges.txt",
+            Self::JsonOrPieces => "tokenizer.json or sentencepiece.bpe.model",
             Self::Lines => "vocab.txt",
         }
     }
@@ -52,6 +58,7 @@ impl Vocabulary {
         let found = match form {
             Form::JsonOrLines => json(folder)?.map_or_else(|| lines(folder), |found| Ok(Some(found)))?,
             Form::JsonOrMerges => json(folder)?.map_or_else(|| merges(folder), |found| Ok(Some(found)))?,
+            Form::JsonOrPieces => json(folder)?.map_or_else(|| pieces(folder), |found| Ok(Some(found)))?,
             Form::Lines => lines(folder)?,
         };
         if let Some(found) = found {
@@ -67,7 +74,10 @@ impl Vocabulary {
 
     pub(super) fn path(&self) -> &Path {
         match self {
-            Self::Json { path, .. } | Self::Lines { path, .. } | Self::Merges { path, .. } => path,
+            Self::Json { path, .. }
+            | Self::Lines { path, .. }
+            | Self::Merges { path, .. }
+            | Self::Pieces { path, .. } => path,
         }
     }
 
@@ -83,6 +93,8 @@ impl Vocabulary {
                 bytes.split(|&byte| byte == b'\n').any(|line| line.trim_ascii_end() == token.as_bytes())
             }
             Self::Merges { ids, .. } => ids.contains_key(token),
+            // Both classes add the tokens around the pieces.
+            Self::Pieces { .. } => true,
         }
     }
 }
@@ -97,6 +109,13 @@ fn json(folder: &Path) -> Result<Option<Vocabulary>, DataError> {
 fn lines(folder: &Path) -> Result<Option<Vocabulary>, DataError> {
     let path = folder.join("vocab.txt");
     Ok(read_if_present(&path)?.map(|bytes| Vocabulary::Lines { path, bytes }))
+}
+
+fn pieces(folder: &Path) -> Result<Option<Vocabulary>, DataError> {
+    let path = folder.join(PIECES[0]);
+    let Some(bytes) = read_if_present(&path)? else { return Ok(None) };
+    let model = Model::read(&bytes).map_err(|found| wrong(path.clone())(found.into()))?;
+    Ok(Some(Vocabulary::Pieces { path, model }))
 }
 
 /// Reads `vocab.json` and `merges.txt`; one without the other is an error.

@@ -29,7 +29,9 @@ pub(super) fn bert(vocabulary: &Vocabulary, special: &SpecialTokens, switches: S
             vocab = WordPiece::read_bytes(bytes)?;
         }
         Vocabulary::Json { value, .. } => vocab.extend(word_pieces(&value["model"])?),
-        Vocabulary::Merges { .. } => return Err("found vocab.json, expected tokenizer.json or vocab.txt".into()),
+        Vocabulary::Merges { .. } | Vocabulary::Pieces { .. } => {
+            return Err("expected tokenizer.json or vocab.txt".into());
+        }
     }
     let mut tokenizer = Tokenizer::new(model(WordPiece::builder().vocab(vocab), special)?);
     let Switches { lower_case, strip_accents, chinese_characters, .. } = switches;

@@ -101,18 +101,18 @@ def rules():
     return "".join(f"{code(before)}\t{code(after)}\n" for before, after in pairs)
 
 
-def sentencepiece_model():
-    """Trains a Unigram model with SentencePiece."""
+def sentencepiece_model(**options):
+    """Returns the file of a Unigram model that SentencePiece trains, and its content."""
     out = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "rules.tsv"
         path.write_text(rules())
         sentencepiece.SentencePieceTrainer.train(
             sentence_iterator=iter(NEWS * 3), model_writer=out, vocab_size=430, hard_vocab_limit=False,
-            character_coverage=0.995, normalization_rule_tsv=str(path), minloglevel=2, unk_id=0, bos_id=1, eos_id=2)
+            character_coverage=0.995, normalization_rule_tsv=str(path), minloglevel=2, unk_id=0, bos_id=1, eos_id=2, **options)
     model = proto.ModelProto()
     model.ParseFromString(out.getvalue())
-    return model
+    return out.getvalue().decode("latin-1"), model
 
 
 def unigram_json(pieces, unknown, special, charsmap):
@@ -189,7 +189,7 @@ def roberta():
 
 
 def unigram():
-    model = sentencepiece_model()
+    file, model = sentencepiece_model()
     pieces = [(piece.piece, piece.score) for piece in model.pieces]
     charsmap = model.normalizer_spec.precompiled_charsmap
     mask = AddedToken("<mask>", lstrip=True)
@@ -228,6 +228,14 @@ def unigram():
     yield "CamemBERT, no unknown token", "class", {**config, "tokenizer.json": unigram_json(gone, 3, [token for token in used if token != "<unk>"] + [mask], charsmap)}
     yield "CamemBERT, no prefix space", "class", {**config, "tokenizer.json": edited(full, normalizer=None), "tokenizer_config.json": {**named, "add_prefix_space": False}}
     yield "CamemBERT with XLM-R's class", "class", {**config, "tokenizer.json": full, "tokenizer_config.json": {"tokenizer_class": "XLMRobertaTokenizer"}}
+    for family, xnamed in (("XLM-R", {"tokenizer_class": "XLMRobertaTokenizer"}), ("CamemBERT", named)):
+        kind = {"config.json": {"model_type": {"XLM-R": "xlm-roberta"}.get(family, "camembert")}, "sentencepiece.bpe.model": file}
+        yield f"{family}, sentencepiece.bpe.model", "class", {**kind, "tokenizer_config.json": xnamed}
+        yield f"{family}, sentencepiece.bpe.model without a configuration", "class", kind
+        yield f"{family}, sentencepiece.bpe.model, names", "class", {**kind, "tokenizer_config.json": {**xnamed, "additional_special_tokens": ["<url>"]}, "special_tokens_map.json": {**NAMES, "mask_token": MASK}}
+    symbols, _ = sentencepiece_model(user_defined_symbols=["<url>", "covid19"], control_symbols=["<ctl>"])
+    yield "XLM-R, symbols in sentencepiece.bpe.model", "class", {"config.json": {"model_type": "xlm-roberta"}, "sentencepiece.bpe.model": symbols}
+    yield "CamemBERT, symbols in sentencepiece.bpe.model", "class", {**config, "sentencepiece.bpe.model": symbols}
     yield "CamemBERT, words", "pretokenized", {**config, "tokenizer.json": full, "tokenizer_config.json": named}
 
 
@@ -300,7 +308,9 @@ def content(value):
 
 def write(folder, files):
     for file, text in files.items():
-        (pathlib.Path(folder) / file).write_text(text, encoding="utf8", newline="")
+        # Each character of a .model stands for a byte.
+        encoding = "latin-1" if file.endswith(".model") else "utf8"
+        (pathlib.Path(folder) / file).write_bytes(text.encode(encoding))
 
 
 def main():
