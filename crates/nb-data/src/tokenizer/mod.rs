@@ -3,8 +3,8 @@
 //! The tokens are those of `AutoTokenizer` in `transformers` 5.24 for the same folder; [`Tokenizer::from_folder`] lists
 //! the files and keys that are used. The template is the same too, for one text and for two: BERT's is `[CLS] first
 //! [SEP]`, or `[CLS] first [SEP] second [SEP]` with segment id 0 up to and including the first `[SEP]` and 1 after it;
-//! XLM-R's is `<s> first </s>`, or `<s> first </s> </s> second </s>` without segments. If a sequence has more than
-//! `max_tokens` tokens, special tokens included,
+//! RoBERTa's, XLM-R's and CamemBERT's is `<s> first </s>`, or `<s> first </s> </s> second </s>` without segments. If a
+//! sequence has more than `max_tokens` tokens, special tokens included,
 //!
 //! 1. the second text loses tokens from its end;
 //! 2. if no token of it would remain, it is dropped together with its special tokens;
@@ -77,15 +77,20 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Loads the tokenizer of a checkpoint's folder, as `AutoTokenizer` in `transformers` 5.24 does.
     ///
-    /// The vocabulary comes from `tokenizer.json`, or else from `vocab.txt`, one token per line. The rest depends on
-    /// the class: `tokenizer_class` of `tokenizer_config.json`, else of `config.json`, else that of the model type,
-    /// which is `BertTokenizer` for a BERT model.
+    /// The vocabulary comes from `tokenizer.json`, or else from the files of the class. The class also determines the
+    /// rest: `tokenizer_class` of `tokenizer_config.json`, else of `config.json`, else that of the model type, which is
+    /// `BertTokenizer` for `bert`, `distilbert` and `electra`.
     ///
     /// - `BertTokenizer` (with or without `Fast`, and the equivalent classes of DistilBERT, ELECTRA and others): BERT's
     ///   rules, with the keys `do_lower_case` (true if missing, for any vocabulary), `strip_accents` and
     ///   `tokenize_chinese_chars` of `tokenizer_config.json`. Only the vocabulary and the added tokens of
-    ///   `tokenizer.json` are used.
-    /// - `XLMRobertaTokenizer`: XLM-R's rules over the pieces of `tokenizer.json`, in the same way.
+    ///   `tokenizer.json` are used; without that file, `vocab.txt`, one token per line.
+    /// - `RobertaTokenizer`: BPE over bytes, with the keys `add_prefix_space` (false if missing) and `trim_offsets`. Only
+    ///   the vocabulary, the merges and the added tokens of `tokenizer.json` are used; without that file, `vocab.json` and
+    ///   `merges.txt`.
+    /// - `XLMRobertaTokenizer` and `CamembertTokenizer`: XLM-R's rules, with the key `add_prefix_space` (true if missing).
+    ///   Only the pieces, the character map and the added tokens of `tokenizer.json` are used; without that file,
+    ///   `sentencepiece.bpe.model`.
     /// - `PreTrainedTokenizerFast`: `tokenizer.json`, unchanged; the keys above have no effect. Models see segment ids
     ///   only if `model_input_names` lists them.
     ///
@@ -95,7 +100,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// If the folder has no vocabulary, a file is invalid, the class is not supported, or a token that begins or ends
-    /// sequences is not in the vocabulary.
+    /// sequences is not in the vocabulary. The words of `BertJapaneseTokenizer` need [`Tokenizer::with_words`].
     pub fn from_folder(folder: &Path) -> Result<Self, DataError> {
         Self::with_words(folder, Words::AsClass)
     }
