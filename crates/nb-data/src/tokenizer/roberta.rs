@@ -9,7 +9,13 @@ use tokenizers::{Result, Tokenizer};
 
 use super::special::SpecialTokens;
 use super::switches::Switches;
-use super::vocabulary::Vocabulary;
+use super::vocabulary::{Vocabulary, pair};
+
+/// Ids by token, and the merges in their order.
+struct Content {
+    ids: Vec<(String, u32)>,
+    merges: Vec<[String; 2]>,
+}
 
 /// Builds the tokenizer, without its template. As in `transformers`, the model has no unknown token: a byte that the
 /// vocabulary lacks is dropped.
@@ -17,9 +23,9 @@ use super::vocabulary::Vocabulary;
 /// # Errors
 /// If the vocabulary is not one of BPE, or if a merge refers to a token that it lacks.
 pub(super) fn build(vocabulary: &Vocabulary, switches: Switches) -> Result<Tokenizer> {
-    let (ids, merges) = match vocabulary {
-        Vocabulary::Json { value, .. } => of_tokenizer_file(&value["model"])?,
-        Vocabulary::Merges { ids, merges, .. } => (tokens(ids)?, merges.clone()),
+    let Content { ids, merges } = match vocabulary {
+        Vocabulary::Json { value, .. } => Content::of_tokenizer_file(&value["model"])?,
+        Vocabulary::Merges { ids, merges, .. } => Content { ids: tokens(ids)?, merges: merges.clone() },
         Vocabulary::Lines { .. } | Vocabulary::Pieces { .. } => {
             return Err("expected tokenizer.json, or vocab.json and merges.txt".into());
         }
@@ -62,29 +68,31 @@ fn tokens(ids: &Map<String, Value>) -> Result<Vec<(String, u32)>> {
     Ok(ids.iter().map(token).collect::<std::result::Result<_, _>>()?)
 }
 
-/// Reads the vocabulary and the merges of a `tokenizer.json`; a list of tokens is in the order of their ids.
-fn of_tokenizer_file(model: &Value) -> Result<(Vec<(String, u32)>, Vec<[String; 2]>)> {
-    let wrong = "expected a BPE vocabulary with merges, which RobertaTokenizer needs; set tokenizer_class in \
-                 tokenizer_config.json to PreTrainedTokenizerFast to use tokenizer.json unchanged";
-    if let Some(found) = model["type"].as_str().filter(|&kind| kind != "BPE") {
-        return Err(format!("found a {found} model, {wrong}").into());
+impl Content {
+    /// Reads the model of a `tokenizer.json`; a list of tokens is in the order of their ids.
+    fn of_tokenizer_file(model: &Value) -> Result<Self> {
+        let wrong = "expected a BPE vocabulary with merges, which RobertaTokenizer needs; set tokenizer_class in \
+                     tokenizer_config.json to PreTrainedTokenizerFast to use tokenizer.json unchanged";
+        if let Some(found) = model["type"].as_str().filter(|&kind| kind != "BPE") {
+            return Err(format!("found a {found} model, {wrong}").into());
+        }
+        let token = |(id, token): (u32, &Value)| Some((token.as_str().or(token[0].as_str())?.to_owned(), id));
+        let ids = match &model["vocab"] {
+            Value::Object(ids) => Some(tokens(ids)?),
+            Value::Array(tokens) => (0..).zip(tokens).map(token).collect(),
+            _ => None,
+        };
+        let merges = model["merges"].as_array().and_then(|merges| merges.iter().map(merge).collect());
+        let content = ids.zip(merges).map(|(ids, merges)| Self { ids, merges });
+        content.ok_or_else(|| format!("found an invalid vocabulary, {wrong}").into())
     }
-    let token = |(id, token): (u32, &Value)| Some((token.as_str().or(token[0].as_str())?.to_owned(), id));
-    let ids = match &model["vocab"] {
-        Value::Object(ids) => Some(tokens(ids)?),
-        Value::Array(tokens) => (0..).zip(tokens).map(token).collect(),
-        _ => None,
-    };
-    let merges = model["merges"].as_array().and_then(|merges| merges.iter().map(merge).collect());
-    ids.zip(merges).ok_or_else(|| format!("found an invalid vocabulary, {wrong}").into())
 }
 
 /// Reads a merge: two tokens in a list, or in a text with a space between them.
 fn merge(value: &Value) -> Option<[String; 2]> {
     let text = |value: &Value| Some(value.as_str()?.to_owned());
     if let Some(both) = value.as_str() {
-        let (left, right) = both.split_once(' ')?;
-        return (!right.contains(' ')).then(|| [left.to_owned(), right.to_owned()]);
+        return pair(both);
     }
     match value.as_array()?.as_slice() {
         [left, right] => Some([text(left)?, text(right)?]),

@@ -139,9 +139,15 @@ fn merges(folder: &Path) -> Result<Option<Vocabulary>, DataError> {
 fn merge_lines(bytes: &[u8]) -> Result<Vec<[String; 2]>, String> {
     let text = std::str::from_utf8(bytes).map_err(|err| err.to_string())?;
     let lines = (1..).zip(text.lines()).filter(|(_, line)| !line.starts_with("#version"));
-    let pair = |(number, line): (usize, &str)| match line.split_once(' ') {
-        Some((left, right)) if !right.contains(' ') => Ok([left.to_owned(), right.to_owned()]),
-        _ => Err(format!("line {number}: {line:?} found, expected two tokens with a space between them")),
+    let merge = |(number, line): (usize, &str)| {
+        let wrong = || format!("line {number}: {line:?} found, expected two tokens with a space between them");
+        pair(line).ok_or_else(wrong)
     };
-    lines.map(pair).collect()
+    lines.map(merge).collect()
+}
+
+/// Reads two tokens with a space between them.
+pub(super) fn pair(text: &str) -> Option<[String; 2]> {
+    let (left, right) = text.split_once(' ')?;
+    (!right.contains(' ')).then(|| [left.to_owned(), right.to_owned()])
 }

@@ -73,7 +73,7 @@ fn load(case: &Case, contents: &[String]) -> Tokenizer {
 fn differences(found: &Tokenizer, case: &Case, texts: &[(String, Option<String>)]) -> Vec<String> {
     let pairs = texts.iter().zip(&case.sequences);
     let differ = pairs.filter_map(|((first, second), (ids, ones_from))| {
-        let tokens = found.encode(first, second.as_deref(), MAX_TOKENS).unwrap();
+        let tokens = found.encode(first, second.as_deref(), MAX_TOKENS).expect("tokens");
         let segments = TokenBatch::pack(std::slice::from_ref(&tokens), &[0]).segments;
         let ones = segments.iter().position(|&segment| segment == 1).unwrap_or(segments.len());
         (tokens.ids != *ids || ones != *ones_from).then(|| {
@@ -108,6 +108,7 @@ fn a_saved_folder_of_every_family_has_the_same_tokens() {
         let once = Tokenizer::with_words(saved.path(), words).unwrap();
         assert_eq!(once.fingerprint(), original.fingerprint(), "{}", case.name);
         assert_eq!(once.files(512), original.files(512), "{}", case.name);
+        assert_eq!(once.warnings(), [], "{}", case.name);
         // Reading a saved Japanese tokenizer for words does not split twice.
         let again = Tokenizer::with_words(saved.path(), case.words()).unwrap();
         assert_eq!(again.fingerprint(), original.fingerprint(), "{}", case.name);
