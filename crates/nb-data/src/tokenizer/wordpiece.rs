@@ -70,7 +70,9 @@ pub(super) fn japanese(
         // The normal form of a few characters contains a space, which must not split their word; so the white space
         // between words becomes line breaks first.
         let spaces = ReplacePattern::Regex(words::pattern());
-        normalizers.extend([Replace::new(spaces, "\n")?.into(), NFKC.into()]);
+        // The crate's tables are older than this sign of an era.
+        let era = Replace::new(ReplacePattern::String("㋿".into()), "令和")?;
+        normalizers.extend([Replace::new(spaces, "\n")?.into(), era.into(), NFKC.into()]);
         let breaks = Split::new(SplitPattern::String("\n".into()), SplitDelimiterBehavior::Removed, false)?;
         let characters = Split::new(SplitPattern::Regex(r"[\s\S]".into()), SplitDelimiterBehavior::Isolated, false)?;
         pre_tokenizer = Sequence::new(vec![breaks.into(), characters.into()]).into();

@@ -92,7 +92,7 @@ fn the_tokens_of_every_family_match_transformers() {
         differ.extend(differences(&load(case, &golden.contents), case, &golden.texts));
     }
     assert_eq!(differ, Vec::<String>::new());
-    assert_eq!((golden.folders.len(), golden.texts.len()), (62, 89));
+    assert_eq!((golden.folders.len(), golden.texts.len()), (62, 90));
 }
 
 #[test]
@@ -201,6 +201,42 @@ fn invalid_vocabularies_of_roberta_are_rejected() {
     assert!(found.contains("found a WordPiece model, expected a BPE vocabulary with merges"), "{found}");
 }
 
+/// Returns a field of a message of protocol buffers.
+fn field(number: u8, content: &[u8]) -> Vec<u8> {
+    [&[number << 3 | 2, u8::try_from(content.len()).expect("a short field")], content].concat()
+}
+
+#[test]
+fn invalid_files_of_sentencepiece_are_rejected() {
+    let rejected = |name: &str, model: &[u8]| {
+        let folder = folder();
+        file(&folder, "config.json", r#"{"model_type": "camembert"}"#);
+        file(&folder, name, model);
+        let err = Tokenizer::from_folder(folder.path()).expect_err("no tokenizer");
+        let cause = std::error::Error::source(&err).unwrap().to_string();
+        assert_eq!(err.to_string(), format!("{}/{name}: not a usable tokenizer", folder.path().display()));
+        cause
+    };
+    let of_class = |model: &[u8]| rejected("sentencepiece.bpe.model", model);
+    let piece = field(1, &field(1, b"a"));
+    assert_eq!(of_class(b""), "no pieces found, expected a model of SentencePiece");
+    assert_eq!(of_class(&[0x0a]), "the file ends in the middle of a field");
+    assert_eq!(of_class(&[0x0a, 9, 1]), "the file ends in the middle of a field");
+    assert_eq!(of_class(&[&[0x0a][..], &[0xff; 9], &[1]].concat()), "the file ends in the middle of a field");
+    assert_eq!(of_class(&[0xff; 12]), "found a number of more than 64 bits, expected a model of SentencePiece");
+    assert_eq!(of_class(&[0x0b]), "found a field of type 3, expected a model of SentencePiece");
+    assert!(of_class(&field(1, &field(1, &[0xff]))).starts_with("a piece is not UTF-8: "));
+    let bpe = [piece.clone(), field(2, &[3 << 3, 2])].concat();
+    assert_eq!(of_class(&bpe), "found a model of kind 2, expected 1, which is Unigram");
+    let map = [piece.clone(), field(3, &field(2, &[9, 0, 0, 0, 1]))].concat();
+    assert!(!of_class(&map).is_empty());
+    let other = rejected("spiece.model", &piece);
+    assert!(
+        other.starts_with("found a file of SentencePiece alone, expected tokenizer.json; make one in Python"),
+        "{other}"
+    );
+}
+
 #[test]
 fn words_that_need_a_program_are_rejected_with_the_way_out() {
     let class = r#"{"tokenizer_class": "BertJapaneseTokenizer", "subword_tokenizer_type": "sentencepiece"}"#;
@@ -244,7 +280,7 @@ fn saved_folders_load_in_transformers() {
     let output = std::process::Command::new(python).args([script, "saved"]).arg(all.path()).output().unwrap();
     let [found, errors] = [output.stdout, output.stderr].map(|it| String::from_utf8_lossy(&it).into_owned());
     assert!(output.status.success(), "{found}{errors}");
-    assert_eq!(found, "62 folders, 5518 sequences, 0 differ\n");
+    assert_eq!(found, "62 folders, 5580 sequences, 0 differ\n");
 }
 
 /// Reads the file of `NB_RANDOM_TOKENS`: the output of `data/compare.py random`.

@@ -55,7 +55,7 @@ ODD = [
     "\ufffd replaced \ufffe", "tabs\x1cand\x1dfile\x1eseparators\x1f", "\x85next line\u2028separator\u2029paragraph", "\u00a8 \u00b4 \u2017",
     "I'm you're he'll they'd we've it's 'quoted' 'Tis", "http://example.org/a?b=c&d=%20#e", "C++ & C# @user #tag $5 <b>bold</b>",
     "...!!!???---", "▁ lower ▁one eighth▁", "Ġ byte Ċ letters âĢĻ", "##s ## s", "covid19 trade deal <url> a trade  deal", "𝔘𝔫𝔦𝔠𝔬𝔡𝔢 🜁 𐍈",
-    "中文English混合text北京", "CAPITALS ÀÉÎÕÜ ΣΑΣ İI",
+    "中文English混合text北京", "CAPITALS ÀÉÎÕÜ ΣΑΣ İI", "㋿8年 令和8年",
 ]
 SINGLE = NEWS + ODD
 PAIRS = [
