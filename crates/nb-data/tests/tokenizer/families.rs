@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use nb_data::tokenizer::Words;
+use nb_data::tokenizer::{TokenizerWarning, Words};
 use nb_data::{TokenBatch, Tokenizer};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -199,6 +199,46 @@ fn invalid_vocabularies_of_roberta_are_rejected() {
     let word_piece = r#"{"added_tokens": [], "model": {"type": "WordPiece", "vocab": {}}}"#;
     let found = error(Words::AsClass, &[class, ("tokenizer.json", word_piece)]);
     assert!(found.contains("found a WordPiece model, expected a BPE vocabulary with merges"), "{found}");
+}
+
+/// Returns a folder of the golden file.
+fn of(name: &str) -> Tokenizer {
+    let golden = golden();
+    load(golden.folders.iter().find(|case| case.name == name).expect("a case"), &golden.contents)
+}
+
+#[test]
+fn long_texts_are_read_by_every_family() {
+    for name in ["RoBERTa", "RoBERTa, words", "CamemBERT", "Japanese", "Japanese, characters"] {
+        let found = of(name);
+        for part in [" ", "\n", "rain ", "r", "  a", "北", "\u{3000}"] {
+            let text = part.repeat((1 << 15) / part.len()) + "!";
+            let tokens = found.encode(&text, None, 16).unwrap_or_else(|err| panic!("{name}: {part:?}: {err:?}"));
+            assert!((3..=16).contains(&tokens.ids.len()), "{name}: {part:?}: {tokens:?}");
+        }
+    }
+}
+
+#[test]
+fn a_japanese_tokenizer_without_model_input_names_has_a_warning() {
+    let warned = |name: &str| {
+        let warnings = of(name).warnings().to_vec();
+        warnings.iter().any(|it| matches!(it, TokenizerWarning::NoSegments { .. }))
+    };
+    assert_eq!((warned("Japanese"), warned("Japanese, segments")), (true, false));
+}
+
+#[test]
+fn the_source_of_words_is_part_of_the_fingerprint() {
+    let golden = golden();
+    let case = golden.folders.iter().find(|case| case.name == "BERT, words").unwrap();
+    let folder = case.folder(&golden.contents);
+    let [class, words] =
+        [Words::AsClass, Words::Pretokenized].map(|words| Tokenizer::with_words(folder.path(), words).unwrap());
+    assert_ne!(class.fingerprint(), words.fingerprint());
+    // An added token with a space is found only if the words are not split before.
+    let lengths = [&class, &words].map(|it| it.encode("trade deal", None, 16).unwrap().ids.len());
+    assert!(lengths[0] == 3 && lengths[1] > 3, "{lengths:?}");
 }
 
 /// Returns a field of a message of protocol buffers.
