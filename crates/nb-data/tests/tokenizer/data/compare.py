@@ -1,4 +1,5 @@
-"""Compares tokenizers with transformers beyond families.json. Requires what make_families.py requires.
+"""Compares tokenizers with transformers beyond families.json. Requires transformers; random texts require sentencepiece and
+protobuf too.
 
     python compare.py saved FOLDER          # FOLDER/0, FOLDER/1, …: the saved folders of the cases of families.json
     python compare.py random COUNT SEED     # writes cases with COUNT random texts in the form of families.json to stdout

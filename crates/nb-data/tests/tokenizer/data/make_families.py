@@ -1,6 +1,6 @@
 """Writes families.json: the tokens of transformers' AutoTokenizer for folders of every family of tokenizers.
 
-    python make_families.py        # requires transformers and sentencepiece; writes to its own folder
+    python make_families.py        # requires transformers, sentencepiece and protobuf; writes to its own folder
 
 Each case contains the files of a folder, and the tokens and segment ids of single texts and pairs. Vocabularies are
 trained on the texts below, which are invented. Generated with transformers 5.24.0, tokenizers 0.23.3,
@@ -12,8 +12,6 @@ import json
 import pathlib
 import tempfile
 
-import sentencepiece
-from sentencepiece import sentencepiece_model_pb2 as proto
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import AutoTokenizer
 
@@ -103,6 +101,9 @@ def rules():
 
 def sentencepiece_model(**options):
     """Returns the file of a Unigram model that SentencePiece trains, and its content."""
+    import sentencepiece  # here, because compare.py needs it for random texts only
+    from sentencepiece import sentencepiece_model_pb2 as proto
+
     out = io.BytesIO()
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "rules.tsv"
