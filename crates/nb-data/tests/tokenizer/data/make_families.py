@@ -3,8 +3,8 @@
     python make_families.py        # requires transformers, sentencepiece and protobuf; writes to its own folder
 
 Each case contains the files of a folder, and the tokens and segment ids of single texts and pairs. Vocabularies are
-trained on the texts below, which are invented; the trainers break ties at random, so each run gives other ones. Generated with transformers 5.24.0, tokenizers 0.23.3,
-sentencepiece 0.2.2.
+trained on the texts below, which are invented; another run may train other ones. Generated with transformers 5.24.0,
+tokenizers 0.23.3, sentencepiece 0.2.2.
 """
 
 import io
