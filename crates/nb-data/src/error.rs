@@ -223,10 +223,12 @@ pub enum DataError {
     },
 
     /// A folder without a tokenizer.
-    #[error("{}: no tokenizer found, expected tokenizer.json or vocab.txt", folder.display())]
+    #[error("{}: no tokenizer found, expected {expected}", folder.display())]
     NoTokenizer {
         /// The folder.
         folder: PathBuf,
+        /// The files of its class.
+        expected: &'static str,
     },
 
     /// An invalid tokenizer file.
@@ -240,8 +242,8 @@ pub enum DataError {
 
     /// A tokenizer of an unsupported class.
     #[error(
-        "{}: `{key}` is {found}, which is not supported, expected BertTokenizer, XLMRobertaTokenizer or \
-         PreTrainedTokenizerFast; save the tokenizer as a PreTrainedTokenizerFast with a tokenizer.json if possible",
+        "{}: `{key}` is {found}, which is not supported, expected BertTokenizer, RobertaTokenizer, XLMRobertaTokenizer, \
+         CamembertTokenizer or PreTrainedTokenizerFast; save the tokenizer as a PreTrainedTokenizerFast with a tokenizer.json if possible",
         path.display()
     )]
     TokenizerClass {
@@ -253,10 +255,26 @@ pub enum DataError {
         found: String,
     },
 
+    /// A tokenizer whose words come from another program.
+    #[error(
+        "{}: `{key}` is {found}, which is not supported, because its words come from a program such as MeCab; split the \
+         texts into words with that program, join the words with spaces and set `data.pretokenized`, or save a \
+         tokenizer.json and set `tokenizer_class` to PreTrainedTokenizerFast",
+        path.display()
+    )]
+    TokenizerWords {
+        /// The file of the key.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+    },
+
     /// A tokenizer that is Python code in the model's repository.
     #[error(
-        "{}: `auto_map` found: the tokenizer is Python code, which newsbert does not run, expected BertTokenizer, XLMRobertaTokenizer or \
-         PreTrainedTokenizerFast; save the tokenizer as a PreTrainedTokenizerFast with a tokenizer.json if possible",
+        "{}: `auto_map` found: the tokenizer is Python code, which newsbert does not run, expected BertTokenizer, \
+         RobertaTokenizer, XLMRobertaTokenizer, CamembertTokenizer or PreTrainedTokenizerFast; save the tokenizer as a PreTrainedTokenizerFast with a tokenizer.json if possible",
         path.display()
     )]
     TokenizerCode {

@@ -1,6 +1,7 @@
 //! Files of a tokenizer, and the error for an invalid one.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use crate::error::DataError;
 
@@ -19,4 +20,16 @@ pub struct TokenizerFile {
 /// Returns a function that makes the error for an invalid file.
 pub(super) fn wrong(path: PathBuf) -> impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> DataError {
     |source| DataError::Tokenizer { path, source }
+}
+
+/// Reads a file; `None` if it does not exist.
+///
+/// # Errors
+/// [`DataError::Open`] if it exists but cannot be read.
+pub(super) fn read_if_present(path: &Path) -> Result<Option<Vec<u8>>, DataError> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(err) if err.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(DataError::Open { path: path.to_owned(), source }),
+    }
 }

@@ -3,8 +3,8 @@
 //! The tokens are those of `AutoTokenizer` in `transformers` 5.24 for the same folder; [`Tokenizer::from_folder`] lists
 //! the files and keys that are used. The template is the same too, for one text and for two: BERT's is `[CLS] first
 //! [SEP]`, or `[CLS] first [SEP] second [SEP]` with segment id 0 up to and including the first `[SEP]` and 1 after it;
-//! XLM-R's is `<s> first </s>`, or `<s> first </s> </s> second </s>` without segments. If a sequence has more than
-//! `max_tokens` tokens, special tokens included,
+//! RoBERTa's, XLM-R's and CamemBERT's is `<s> first </s>`, or `<s> first </s> </s> second </s>` without segments. If a
+//! sequence has more than `max_tokens` tokens, special tokens included,
 //!
 //! 1. the second text loses tokens from its end;
 //! 2. if no token of it would remain, it is dropped together with its special tokens;
@@ -21,10 +21,17 @@ mod class;
 mod file;
 mod folder;
 mod guard;
+mod roberta;
 mod saved;
+mod sentencepiece;
 mod special;
+mod switches;
 mod template;
+mod unigram;
+mod vocabulary;
 mod warning;
+mod wordpiece;
+mod words;
 
 use std::fmt;
 use std::path::Path;
@@ -32,17 +39,19 @@ use std::path::Path;
 use rayon::prelude::*;
 use serde_json::{Map, Value};
 
-use self::backend::Switches;
 use self::class::{Class, Segments};
 pub use self::file::TokenizerFile;
 use self::file::wrong;
-use self::folder::Folder;
+use self::folder::{Folder, Settings};
 use self::guard::guarded;
 use self::saved::Saved;
 use self::special::SpecialTokens;
+use self::switches::Switches;
 pub use self::template::Sequence;
 use self::template::{Side, Templates};
+use self::vocabulary::Vocabulary;
 pub use self::warning::TokenizerWarning;
+pub use self::words::Words;
 use crate::batch::Tokens;
 use crate::error::DataError;
 use crate::read::Article;
@@ -53,6 +62,7 @@ const LARGEST_ID: u32 = 1 << 24;
 /// The tokenizer of a BERT checkpoint.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    words: Words,
     templates: Templates,
     side: Side,
     max_length: Option<usize>,
@@ -67,15 +77,20 @@ pub struct Tokenizer {
 impl Tokenizer {
     /// Loads the tokenizer of a checkpoint's folder, as `AutoTokenizer` in `transformers` 5.24 does.
     ///
-    /// The vocabulary comes from `tokenizer.json`, or else from `vocab.txt`, one token per line. The rest depends on
-    /// the class: `tokenizer_class` of `tokenizer_config.json`, else of `config.json`, else that of the model type,
-    /// which is `BertTokenizer` for a BERT model.
+    /// The vocabulary comes from `tokenizer.json`, or else from the files of the class. The class also determines the
+    /// rest: `tokenizer_class` of `tokenizer_config.json`, else of `config.json`, else that of the model type, which is
+    /// `BertTokenizer` for `bert`, `distilbert` and `electra`.
     ///
     /// - `BertTokenizer` (with or without `Fast`, and the equivalent classes of DistilBERT, ELECTRA and others): BERT's
     ///   rules, with the keys `do_lower_case` (true if missing, for any vocabulary), `strip_accents` and
     ///   `tokenize_chinese_chars` of `tokenizer_config.json`. Only the vocabulary and the added tokens of
-    ///   `tokenizer.json` are used.
-    /// - `XLMRobertaTokenizer`: XLM-R's rules over the pieces of `tokenizer.json`, in the same way.
+    ///   `tokenizer.json` are used; without that file, `vocab.txt`, one token per line.
+    /// - `RobertaTokenizer`: BPE over bytes, with the keys `add_prefix_space` (false if missing) and `trim_offsets`. Only
+    ///   the vocabulary, the merges and the added tokens of `tokenizer.json` are used; without that file, `vocab.json` and
+    ///   `merges.txt`.
+    /// - `XLMRobertaTokenizer` and `CamembertTokenizer`: XLM-R's rules, with the key `add_prefix_space` (true if missing).
+    ///   Only the pieces, the character map and the added tokens of `tokenizer.json` are used; without that file,
+    ///   `sentencepiece.bpe.model`.
     /// - `PreTrainedTokenizerFast`: `tokenizer.json`, unchanged; the keys above have no effect. Models see segment ids
     ///   only if `model_input_names` lists them.
     ///
@@ -85,43 +100,72 @@ impl Tokenizer {
     ///
     /// # Errors
     /// If the folder has no vocabulary, a file is invalid, the class is not supported, or a token that begins or ends
-    /// sequences is not in the vocabulary.
+    /// sequences is not in the vocabulary. The words of `BertJapaneseTokenizer` need [`Tokenizer::with_words`].
     pub fn from_folder(folder: &Path) -> Result<Self, DataError> {
-        let folder = Folder::read(folder)?;
-        let (class, segments) = Class::of(&folder)?;
+        Self::with_words(folder, Words::AsClass)
+    }
+
+    /// Loads the tokenizer of a checkpoint's folder for texts whose words come from `words`.
+    ///
+    /// With [`Words::Pretokenized`], texts are split at white space, and each word is encoded on its own, as with
+    /// `is_split_into_words=True` in `transformers`. The class `BertJapaneseTokenizer` needs this: its words come from a
+    /// program such as MeCab, which must have split the texts before. Its subword tokens are those of `vocab.txt`:
+    /// WordPiece, or characters if `subword_tokenizer_type` is `character`. It is saved as a `PreTrainedTokenizerFast`
+    /// that splits at white space, so the saved folder loads with [`Tokenizer::from_folder`] too.
+    ///
+    /// ```
+    /// use nb_data::Tokenizer;
+    /// use nb_data::tokenizer::Words;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let folder = folder.path();
+    /// let class = r#"{"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab"}"#;
+    /// std::fs::write(folder.join("tokenizer_config.json"), class)?;
+    /// std::fs::write(folder.join("vocab.txt"), "[PAD]\n[UNK]\n[CLS]\n[SEP]\n東京\nで\n大雨\n")?;
+    /// let error = Tokenizer::from_folder(folder).unwrap_err();
+    /// assert!(error.to_string().contains("data.pretokenized"));
+    /// let tokenizer = Tokenizer::with_words(folder, Words::Pretokenized)?;
+    /// assert_eq!(tokenizer.encode("東京 で 大雨", None, 8)?.ids, [2, 4, 5, 6, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The same as [`Tokenizer::from_folder`]. [`Words::Pretokenized`] is also an error for a `RobertaTokenizer` whose
+    /// `add_prefix_space` is not true, because its words would lose the spaces between them.
+    pub fn with_words(folder: &Path, words: Words) -> Result<Self, DataError> {
+        let settings = Settings::read(folder)?;
+        let (class, segments) = Class::of(&settings, words)?;
+        let switches = Switches::of(class, &settings.config)?;
+        let folder = settings.with_vocabulary(class.form())?;
         let special = SpecialTokens::of(&folder, class.default_tokens())?;
         let path = folder.vocabulary.path();
-        let switches = Switches::of(class, &folder.config)?;
         let inner = guarded(|| backend::build(class, &folder, &special, switches)).map_err(wrong(path.to_owned()))?;
 
         backend::check_ends(class, &folder, &special)?;
-        let config = &folder.config.value;
+        let config = &folder.settings.config.value;
+        let words = words_before(words, class, &folder, switches)?;
         let side = folder.truncation_side()?;
         let mut templates = guarded(|| Templates::of(&inner, side)).map_err(wrong(path.to_owned()))?;
         let mut warnings = warning::all(class, &folder, &special, &inner);
         if inputs(config).unwrap_or(segments) == Segments::Zero {
-            if class == Class::AsSaved && inputs(config).is_none() && templates.has_segments() {
-                warnings.push(TokenizerWarning::NoSegments { path: folder.config.path.clone() });
+            let silent = matches!(class, Class::AsSaved | Class::Japanese(_)) && inputs(config).is_none();
+            if silent && templates.has_segments() {
+                warnings.push(TokenizerWarning::NoSegments { path: folder.settings.config.path.clone() });
             }
             templates.without_segments();
         }
-        // A post_processor may add ids that the vocabulary does not have.
-        let largest = inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
-        if let Some((token, id)) = largest.as_ref().filter(|(_, id)| *id > LARGEST_ID) {
-            let found = format!("token {token:?} has the id {id}, expected at most {LARGEST_ID}");
-            return Err(wrong(path.to_owned())(found.into()));
-        }
-        let largest = largest.map(|(_, id)| id).into_iter().chain(templates.largest_id()).max();
+        let vocab_size = vocab_size(&inner, &templates).map_err(|found| wrong(path.to_owned())(found.into()))?;
         let json = guarded(|| inner.to_string(false)).map_err(wrong(path.to_owned()))?.into_bytes();
         let mut tokenizer = Self {
-            vocab_size: largest.map_or(0, |largest| largest as usize + 1),
+            vocab_size,
             saved: Saved::new(class, config, &special, switches, &inner),
             warnings,
             fingerprint: [0; 32],
             inner,
+            words,
             templates,
             side,
-            max_length: folder.max_length(),
+            max_length: folder.settings.max_length(),
             json,
         };
         tokenizer.fingerprint = tokenizer.hash();
@@ -174,7 +218,10 @@ impl Tokenizer {
     }
 
     fn hash(&self) -> [u8; 32] {
-        let rules = format!("{:?} {}", self.templates, self.inner.get_encode_special_tokens());
+        let mut rules = format!("{:?} {}", self.templates, self.inner.get_encode_special_tokens());
+        if self.words == Words::Pretokenized {
+            rules.push_str(" words");
+        }
         let mut hasher = blake3::Hasher::new();
         for part in [self.json.as_slice(), rules.as_bytes()] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
@@ -230,8 +277,11 @@ impl Tokenizer {
     }
 
     fn pieces(&self, text: &str) -> Result<tokenizers::Encoding, DataError> {
-        guarded(|| self.inner.encode_fast(text, false))
-            .map_err(|source| DataError::Encode { start: text.chars().take(40).collect(), source })
+        let encode = || match self.words {
+            Words::AsClass => self.inner.encode_fast(text, false),
+            Words::Pretokenized => self.inner.encode_fast(words::split(text), false),
+        };
+        guarded(encode).map_err(|source| DataError::Encode { start: text.chars().take(40).collect(), source })
     }
 }
 
@@ -245,4 +295,29 @@ impl fmt::Debug for Tokenizer {
 fn inputs(config: &Map<String, Value>) -> Option<Segments> {
     let names = config.get("model_input_names")?.as_array()?;
     Some(if names.iter().any(|name| name == "token_type_ids") { Segments::Template } else { Segments::Zero })
+}
+
+/// Returns the words to split before the `tokenizers` crate sees a text: none if its own rules split them at white space.
+fn words_before(words: Words, class: Class, folder: &Folder, switches: Switches) -> Result<Words, DataError> {
+    let inside = match (class, &folder.vocabulary) {
+        (Class::Japanese(_), _) => true,
+        (Class::AsSaved, Vocabulary::Json { value, .. }) => words::are_split_by(value), // a saved Japanese tokenizer
+        _ => false,
+    };
+    if words == Words::Pretokenized && class == Class::Roberta && !switches.prefix_space {
+        let found = "add_prefix_space is not true, expected true for texts that were split into words, because words \
+                     would lose the spaces between them";
+        return Err(wrong(folder.settings.config.path.clone())(found.into()));
+    }
+    Ok(if inside { Words::AsClass } else { words })
+}
+
+/// Returns the largest id plus one. A post_processor may add ids that the vocabulary does not have.
+fn vocab_size(inner: &tokenizers::Tokenizer, templates: &Templates) -> Result<usize, String> {
+    let largest = inner.get_vocab(true).into_iter().max_by_key(|(_, id)| *id);
+    if let Some((token, id)) = largest.as_ref().filter(|(_, id)| *id > LARGEST_ID) {
+        return Err(format!("token {token:?} has the id {id}, expected at most {LARGEST_ID}"));
+    }
+    let largest = largest.map(|(_, id)| id).into_iter().chain(templates.largest_id()).max();
+    Ok(largest.map_or(0, |largest| largest as usize + 1))
 }

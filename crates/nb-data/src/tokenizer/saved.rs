@@ -6,20 +6,30 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use tokenizers::{AddedToken, ModelWrapper};
 
-use super::backend::Switches;
 use super::class::{Class, Segments};
 use super::file::{TOKENIZER_FILE, TokenizerFile};
 use super::special::SpecialTokens;
+use super::switches::Switches;
 use super::template::Side;
 
 /// Keys that are not copied: they point to files of the original folder, or are saved in another form.
-const DROPPED: [&str; 9] = [
+const DROPPED: [&str; 18] = [
     "name_or_path",
     "tokenizer_file",
     "special_tokens_map_file",
     "vocab_file",
+    "merges_file",
+    "spm_file",
     "auto_map",
+    // The Japanese class's, which is saved as another class
     "word_tokenizer_type",
+    "subword_tokenizer_type",
+    "do_word_tokenize",
+    "do_subword_tokenize",
+    "never_split",
+    "mecab_kwargs",
+    "sudachi_kwargs",
+    "jumanpp_kwargs",
     "additional_special_tokens", // older than `extra_special_tokens`
     "add_bos_token",
     "add_eos_token",
@@ -56,7 +66,9 @@ impl Saved {
         }
         config.extend(named.iter().map(|(key, token)| ((*key).to_owned(), Value::from(*token))));
         // null means that there is no token; a missing key would mean the class's default.
-        for (key, _) in class.default_tokens().iter().filter(|(key, _)| !named.iter().any(|(known, _)| known == key)) {
+        for (key, _) in
+            class.default_tokens().named.iter().filter(|(key, _)| !named.iter().any(|(known, _)| known == key))
+        {
             config.insert((*key).to_owned(), Value::Null);
         }
         let keyed = |content: &str| named.iter().any(|(_, token)| *token == content);
@@ -70,7 +82,7 @@ impl Saved {
                 let values = [json!(lower_case), json!(strip_accents), json!(chinese_characters)];
                 config.extend(NORMALISATION.into_iter().map(str::to_owned).zip(values));
             }
-            Class::XlmRoberta | Class::AsSaved => config.retain(|key, _| !NORMALISATION.contains(&key.as_str())),
+            _ => config.retain(|key, _| !NORMALISATION.contains(&key.as_str())),
         }
         Self { config, vocabulary: lines(inner) }
     }

@@ -16,11 +16,21 @@ use serde_json::{Map, Value};
 use tokenizers::AddedToken;
 
 use super::file::wrong;
-use super::folder::{Folder, Object, Vocabulary};
+use super::folder::{Folder, Object, Settings};
+use super::sentencepiece::Piece;
+use super::vocabulary::Vocabulary;
 use crate::error::DataError;
 
-/// Default tokens by key.
-pub(super) type Defaults = &'static [(&'static str, &'static str)];
+/// The special tokens of a class for keys that a folder does not set.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Defaults {
+    /// Tokens by key.
+    pub(super) named: &'static [(&'static str, &'static str)],
+    /// Special tokens without a key, if the folder lists none.
+    pub(super) extra: &'static [&'static str],
+    /// The key of the token that takes the white space before it, unless the folder sets its flags.
+    pub(super) strips_left: Option<&'static str>,
+}
 
 /// Keys of special tokens in the order in which `transformers` adds them.
 const KEYS: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
@@ -47,29 +57,42 @@ impl SpecialTokens {
     /// # Errors
     /// If a token is neither text nor an object with `content`, or an id is not a number.
     pub(super) fn of(folder: &Folder, defaults: Defaults) -> Result<Self, DataError> {
-        let mut named = keyed(&folder.config)?;
-        let mut extra = listed(&folder.config, EXTRA[0])?;
+        let settings = &folder.settings;
+        let mut named = keyed(&settings.config)?;
+        let mut extra = listed(&settings.config, EXTRA[0])?;
         if extra.is_empty() {
-            extra = listed(&folder.config, EXTRA[1])?;
+            extra = listed(&settings.config, EXTRA[1])?;
         }
-        let added = match folder.config.value.get(DECODER) {
-            Some(decoder) => decoded(&folder.config, decoder)?,
+        let added = match settings.config.value.get(DECODER) {
+            Some(decoder) => decoded(&settings.config, decoder)?,
             None => {
-                override_by_map(&folder.special_tokens, &mut named)?;
+                override_by_map(&settings.special_tokens, &mut named)?;
                 let keys = named.iter().filter(|(key, _)| KEYS.contains(&key.as_str()));
                 let special = keys.map(|(_, token)| token).chain(&extra).map(|token| token.content.as_str()).collect();
                 let added = added_by_file(folder, &special)?;
-                extra.extend(listed(&folder.special_tokens, EXTRA[0])?);
+                extra.extend(listed(&settings.special_tokens, EXTRA[0])?);
                 if extra.is_empty() {
-                    extra = listed(&folder.special_tokens, EXTRA[1])?;
+                    extra = listed(&settings.special_tokens, EXTRA[1])?;
                 }
                 added
             }
         };
-        for (key, token) in defaults {
-            if !is_without_token(folder, key) && !named.iter().any(|(known, _)| known == key) {
+        if !lists_extra(settings) {
+            match &folder.vocabulary {
+                Vocabulary::Pieces { model, .. } => extra.extend(model.tokens().map(piece)),
+                _ => extra.extend(defaults.extra.iter().map(|&token| AddedToken::from(token, true))),
+            }
+        }
+        for (key, token) in defaults.named {
+            if !is_without_token(settings, key) && !named.iter().any(|(known, _)| known == key) {
                 named.push(((*key).to_owned(), AddedToken::from(*token, true)));
             }
+        }
+        if let Some(key) = defaults.strips_left
+            && !value(settings, key).is_some_and(Value::is_object)
+            && let Some((_, token)) = named.iter_mut().find(|(known, _)| known == key)
+        {
+            token.lstrip = true;
         }
         // Known keys come first, in the order of `KEYS`; the sort is stable for the others.
         named.sort_by_key(|(key, _)| KEYS.iter().position(|known| known == key).unwrap_or(KEYS.len()));
@@ -131,10 +154,22 @@ fn keyed(file: &Object) -> Result<Vec<(String, AddedToken)>, DataError> {
     Ok(tokens)
 }
 
+/// Returns the value of a key: that of `special_tokens_map.json`, unless it is ignored, else that of the configuration.
+fn value<'a>(settings: &'a Settings, key: &str) -> Option<&'a Value> {
+    let map = settings.special_tokens.value.get(key).filter(|_| !settings.config.value.contains_key(DECODER));
+    map.or_else(|| settings.config.value.get(key))
+}
+
 /// Returns true if a folder sets a key to `null`, which means that there is no such token.
-fn is_without_token(folder: &Folder, key: &str) -> bool {
-    let map = folder.special_tokens.value.get(key).filter(|_| !folder.config.value.contains_key(DECODER));
-    map.or_else(|| folder.config.value.get(key)).is_some_and(Value::is_null)
+fn is_without_token(settings: &Settings, key: &str) -> bool {
+    value(settings, key).is_some_and(Value::is_null)
+}
+
+/// Returns true if a folder lists special tokens without a key, even if its list is empty.
+fn lists_extra(settings: &Settings) -> bool {
+    let [new, old] = EXTRA;
+    let config = &settings.config.value;
+    config.contains_key(old) || value(settings, new).is_some() || value(settings, old).is_some_and(|it| !it.is_null())
 }
 
 /// Overrides tokens by the keys of `special_tokens_map.json`; a `null` removes the token.
@@ -176,8 +211,9 @@ fn listed(file: &Object, key: &str) -> Result<Vec<AddedToken>, DataError> {
 /// Returns the added tokens of `added_tokens.json` and `tokenizer.json`.
 fn added_by_file(folder: &Folder, special: &HashSet<&str>) -> Result<BTreeMap<u64, AddedToken>, DataError> {
     let mut added = BTreeMap::new();
-    for (token, id) in &folder.added_tokens.value {
-        let broken = || wrong(folder.added_tokens.path.clone())(format!("{token:?} is {id}, expected an id").into());
+    for (token, id) in &folder.settings.added_tokens.value {
+        let broken =
+            || wrong(folder.settings.added_tokens.path.clone())(format!("{token:?} is {id}, expected an id").into());
         added
             .insert(id.as_u64().ok_or_else(broken)?, AddedToken::from(token.clone(), special.contains(token.as_str())));
     }
@@ -190,6 +226,11 @@ fn added_by_file(folder: &Folder, special: &HashSet<&str>) -> Result<BTreeMap<u6
         }
     }
     Ok(added)
+}
+
+/// Returns the token of a piece of SentencePiece, which is found in a text as it is.
+fn piece(piece: &Piece) -> AddedToken {
+    AddedToken::from(piece.text.clone(), piece.is_control()).normalized(false)
 }
 
 /// Reads a token: its text, or an object with `content` and flags. A token given as text is special.

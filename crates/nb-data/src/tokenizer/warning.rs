@@ -80,18 +80,18 @@ pub(super) fn all(
     special: &SpecialTokens,
     inner: &tokenizers::Tokenizer,
 ) -> Vec<TokenizerWarning> {
-    let config = &folder.config.value;
+    let config = &folder.settings.config.value;
     let mut warnings = Vec::new();
     if class == Class::Bert && !config.contains_key("do_lower_case") {
         let capitals = capitals(inner);
         // A long word is the most telling example.
         if let Some(example) = capitals.iter().max_by_key(|word| (word.len(), std::cmp::Reverse(word.as_str()))) {
-            let (path, words, example) = (folder.config.path.clone(), capitals.len(), example.clone());
+            let (path, words, example) = (folder.settings.config.path.clone(), capitals.len(), example.clone());
             warnings.push(TokenizerWarning::LowerCases { path, words, example });
         }
     }
     if class == Class::AsSaved && config.contains_key("do_lower_case") {
-        warnings.push(TokenizerWarning::Ignored { path: folder.config.path.clone(), key: "do_lower_case" });
+        warnings.push(TokenizerWarning::Ignored { path: folder.settings.config.path.clone(), key: "do_lower_case" });
     }
     for (&named, token) in &special.added {
         if let Some(id) = inner.token_to_id(&token.content).filter(|&id| u64::from(id) != named) {

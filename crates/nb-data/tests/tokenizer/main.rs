@@ -2,6 +2,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod families;
 mod folders;
 
 use std::fs;
@@ -205,7 +206,12 @@ fn unsupported_classes_are_rejected_by_name() {
         ("tokenizer_config.json", br#"{"auto_map": {"AutoTokenizer": ["a.B", null]}}"#),
     ]);
     assert!(code.starts_with("FOLDER/tokenizer_config.json: `auto_map` found: the tokenizer is Python code"), "{code}");
-    refused("config.json", r#"{"model_type": "roberta"}"#, "`model_type` is roberta");
+    refused("config.json", r#"{"model_type": "longformer"}"#, "`model_type` is longformer");
+    refused(
+        "tokenizer_config.json",
+        r#"{"tokenizer_class": "NewsTokenizerFast"}"#,
+        "`tokenizer_class` is NewsTokenizerFast",
+    );
     let vocab = ("vocab.txt", VOCAB.as_bytes());
     let fast = error(&[vocab, ("tokenizer_config.json", br#"{"tokenizer_class": "PreTrainedTokenizerFast"}"#)]);
     assert!(fast.contains("FOLDER/vocab.txt: not a usable tokenizer: found vocab.txt"), "{fast}");
