@@ -61,6 +61,7 @@ def run(case):
     config = AutoConfig.for_model(case.family, vocab_size=VOCABULARY, num_labels=CLASSES, **case.keys)
     model = AutoModelForSequenceClassification.from_config(config, attn_implementation="eager").double().eval()
     exact_in_f32(model)
+    config.architectures = [type(model).__name__]  # as in a saved folder
     encoder = model.base_model
     segments = getattr(config, "type_vocab_size", 0)
     tensors = {f"weights.{name}": value.float().clone() for name, value in model.state_dict().items()}

@@ -47,7 +47,7 @@ fn a_frozen_classifier_teaches_as_it_is_with_its_classes_in_any_order() {
     let plan = |sets: &[&str]| {
         let sets: Vec<String> = sets.iter().map(|set| format!("--set={set}")).collect();
         let arguments: Vec<&str> =
-            ["plan", "--config", "config.yaml"].into_iter().chain(sets.iter().map(String::as_str)).collect();
+            ["plan", "--config", "tiny.yaml"].into_iter().chain(sets.iter().map(String::as_str)).collect();
         place.nb(&arguments).done().out
     };
     let checkpoint = "teacher={checkpoint: classifier}";
