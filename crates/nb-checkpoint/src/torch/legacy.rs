@@ -65,7 +65,9 @@ fn storages<'a>(
     let (mut places, mut at) = (HashMap::new(), start);
     for id in order {
         let key = keys.values.str(*id, "the key of a storage")?;
-        let storage = declared.get(key).ok_or_else(|| format!("storage {} is not used", key.escape_debug()))?;
+        let storage = declared
+            .get(key)
+            .ok_or_else(|| format!("storage {} is listed, but nothing refers to it", key.escape_debug()))?;
         let (count, elements) = rest.split_first_chunk().ok_or_else(|| format!("storage {key} is truncated"))?;
         let (found, expected) = (u64::from_le_bytes(*count), storage.numel);
         if found != expected as u64 {

@@ -24,14 +24,14 @@ pub(super) fn tensors(
     place: impl Fn(&Storage<'_>) -> Result<Range<usize>, String>,
 ) -> Result<Contents, String> {
     let values = &pickle.values;
-    let (dict, mut remarks) = match nested(values, pickle.root) {
-        Some((key, dict)) => (dict, vec![format!("the state dict is under the key `{key}`")]),
-        None => (pickle.root, Vec::new()),
+    let (dict, mut remarks, mut ignored) = match nested(values, pickle.root) {
+        Some(Nested { key, dict, beside }) => (dict, vec![format!("the state dict is under the key `{key}`")], beside),
+        None => (pickle.root, Vec::new(), Vec::new()),
     };
     let Value::Dict(pairs) = values.get(dict) else {
         return Err(format!("it contains {}, expected a dict of tensors", values.get(dict).kind()));
     };
-    let (mut entries, mut ignored) = (BTreeMap::new(), Vec::new());
+    let mut entries = BTreeMap::new();
     for (key, value) in pairs {
         let (Value::Str(name), Value::Tensor(tensor)) = (values.get(*key), values.get(*value)) else {
             ignored.push(*key);
@@ -53,14 +53,26 @@ pub(super) fn tensors(
     Ok(Contents { entries: entries.into_values().collect(), remarks })
 }
 
-/// Returns the state dict that lies under a key of another dict, with this key.
-fn nested(values: &Values<'_>, root: Id) -> Option<(&'static str, Id)> {
+/// A state dict under a key of another dict.
+struct Nested {
+    key: &'static str,
+    dict: Id,
+    /// The other keys.
+    beside: Vec<Id>,
+}
+
+/// Returns the state dict that lies under a key of another dict.
+fn nested(values: &Values<'_>, root: Id) -> Option<Nested> {
+    let Value::Dict(pairs) = values.get(root) else { return None };
     let has_tensors = |id: Id| match values.get(id) {
         Value::Dict(pairs) => pairs.iter().any(|(_, value)| matches!(values.get(*value), Value::Tensor(_))),
         _ => false,
     };
     let found = |key: &'static str| values.entry(root, key).filter(|id| has_tensors(*id)).map(|id| (key, id));
-    NESTED.into_iter().find_map(found)
+    let (key, dict) = NESTED.into_iter().find_map(found)?;
+    let beside = pairs.iter().map(|(key, _)| *key);
+    let beside = beside.filter(|id| !matches!(values.get(*id), Value::Str(text) if *text == key)).collect();
+    Some(Nested { key, dict, beside })
 }
 
 fn remark(values: &Values<'_>, ignored: &[Id]) -> Option<String> {
@@ -70,7 +82,8 @@ fn remark(values: &Values<'_>, ignored: &[Id]) -> Option<String> {
     };
     let shown = ignored.iter().take(MAX_SHOWN).map(name).collect::<Vec<_>>().join(", ");
     let more = if ignored.len() > MAX_SHOWN { ", …" } else { "" };
-    (!ignored.is_empty()).then(|| format!("ignoring entries that are not tensors ({}): {shown}{more}", ignored.len()))
+    (!ignored.is_empty())
+        .then(|| format!("ignoring what is not in the state dict or not a tensor ({}): {shown}{more}", ignored.len()))
 }
 
 fn entry(

@@ -238,6 +238,33 @@ fn names_that_are_there_twice_are_refused() {
 }
 
 #[test]
+fn a_nested_state_dict_and_ignored_entries_are_remarked() {
+    let remarks = |pickler: Pickler| {
+        let [one, two] = both(&pickler.op(b'.').0).map(|file| read(&file).unwrap());
+        assert_eq!((one.entries.len(), two.entries.len(), &one.remarks), (1, 1, &two.remarks));
+        one.remarks
+    };
+    assert_eq!(remarks(Pickler::new().op(b'}').str("x").tensor(&X).op(b's')), [""; 0]);
+    for key in ["state_dict", "model_state_dict", "model"] {
+        let inner = |pickler: Pickler| pickler.ops(b"}").str("x").tensor(&X).op(b's').str("n").ops(b"K\x01s");
+        let nested = inner(Pickler::new().op(b'}').str("epoch").ops(b"K\x03s").str(key)).op(b's');
+        let nested = nested.str("loss").tensor(&X).op(b's').ops(b"K\x07Ns"); // a tensor beside it is not a weight
+        let expected = [
+            format!("the state dict is under the key `{key}`"),
+            "ignoring what is not in the state dict or not a tensor (4): epoch, loss, an integer, n".to_owned(),
+        ];
+        assert_eq!(remarks(nested), expected);
+    }
+    // A tensor of that name, or a dict without tensors, is not a state dict.
+    let other = Pickler::new().op(b'}').str("model").op(b'}').op(b's').str("state_dict").tensor(&X).op(b's');
+    assert_eq!(remarks(other), ["ignoring what is not in the state dict or not a tensor (1): model"]);
+    let many =
+        ["a", "b", "c", "d", "e\n", "f"].iter().fold(Pickler::new().op(b'}'), |it, name| it.str(name).ops(b"Ns"));
+    let expected = "ignoring what is not in the state dict or not a tensor (6): a, b, c, d, e\\n, …";
+    assert_eq!(remarks(many.str("x").tensor(&X).op(b's')), [expected]);
+}
+
+#[test]
 fn other_files_are_refused_with_a_remedy() {
     let tar = [&[0; 257][..], b"ustar\x0000", &[0; 300]].concat();
     let safetensors = [&8_u64.to_le_bytes()[..], br#"{"a":{}}"#].concat();

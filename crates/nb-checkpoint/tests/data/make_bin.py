@@ -5,7 +5,9 @@
 Made with torch 2.11.0 (CPU). The numbers are small enough for every type to hold them exactly.
 """
 
+import io
 import json
+import zipfile
 from collections import OrderedDict
 from pathlib import Path
 
@@ -113,7 +115,13 @@ def main() -> None:
     (FOLDER / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 
     module = torch.nn.Linear(1, 1)
-    torch.jit.save(torch.jit.script(module), FOLDER / "refused_script.bin")
+    script = io.BytesIO()
+    torch.jit.save(torch.jit.script(module), script)
+    # Without its files for debugging, which name folders of the machine.
+    with zipfile.ZipFile(script) as archive, zipfile.ZipFile(FOLDER / "refused_script.bin", "w") as smaller:
+        for entry in archive.infolist():
+            if not entry.filename.endswith(".debug_pkl"):
+                smaller.writestr(entry.filename, archive.read(entry), compress_type=entry.compress_type)
     torch.save(torch.nn.Linear(1, 1), FOLDER / "refused_module.bin")
     torch.save({"x": torch.tensor([1.0]).to_sparse()}, FOLDER / "refused_sparse.bin")
     torch.save({"x": torch.complex(numbers(2), numbers(2)).conj()}, FOLDER / "refused_conjugate.bin")
