@@ -17,7 +17,7 @@ use nb_train::task::{HeadPair, Objective, TaskHead, TextRef, TopicBatch, TopicHe
 use tch::{Device, Tensor};
 
 /// The objective of topic classification on the CPU.
-pub(crate) const TOPIC: TopicObjective = TopicObjective { device: Device::Cpu };
+pub(crate) const TOPIC: TopicObjective = TopicObjective::new(Device::Cpu);
 
 /// Returns random labelled sentences of the given lengths. The second half of each is in segment 1.
 pub(crate) fn random_sentences(lengths: &[i64], vocabulary: u64, classes: u64, seed: u64) -> TopicBatch {

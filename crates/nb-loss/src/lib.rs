@@ -95,7 +95,7 @@ mod testing;
 pub use agreement::agreement;
 pub use cosine::cosine_distance;
 pub use distance::squared_distance;
-pub use hard::{IGNORE, hard_cross_entropy};
+pub use hard::{IGNORE, hard_cross_entropy, weighted_cross_entropy};
 pub use normalised::normalised_state_mse;
 pub use score::score_mse;
 pub use similarity_kl::similarity_kl;

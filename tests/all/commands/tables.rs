@@ -101,6 +101,19 @@ fn unknown_labels_are_skipped_or_an_error() {
     assert_eq!(found["accuracy"], expected["accuracy"]);
     assert!(ended.err.contains("1 with a label that no training row has, first on line 19"), "{}", ended.err);
 
+    // Each counts as a wrong prediction, and its label as a class that is never right.
+    let ended = place.train(&["data.unknown_labels=wrong", "output=runs/wrong"]).done();
+    assert!(ended.err.contains("1 rows with a label that no training row has count as wrong: travel"), "{}", ended.err);
+    let wrong = &place.summary("runs/wrong")["student"];
+    let of = |found: &Value, key: &str| found[key].as_f64().unwrap();
+    let (rows, right) = (DEV_ROWS as f64, of(expected, "accuracy") * DEV_ROWS as f64);
+    assert_eq!(wrong["texts"], DEV_ROWS + 1);
+    assert!((of(wrong, "accuracy") - right / (rows + 1.0)).abs() < 1e-12);
+    assert!((of(wrong, "macro_f1") - 3.0 * of(expected, "macro_f1") / 4.0).abs() < 0.1);
+    let found: Value = serde_json::from_str(&eval(&["--unknown-labels", "wrong"]).done().out).unwrap();
+    assert_eq!((&found["texts"], &found["unknown_labels"]), (&(DEV_ROWS + 1).into(), &1.into()));
+    assert_eq!((&found["accuracy"], &found["macro_f1"]), (&wrong["accuracy"], &wrong["macro_f1"]));
+
     let parts = ["dev.tsv:19", "unknown label \"travel\"", "finance"];
     eval(&["--unknown-labels", "error"]).failed(&parts);
     place.train(&["data.unknown_labels=error"]).failed(&parts);
@@ -110,4 +123,37 @@ fn unknown_labels_are_skipped_or_an_error() {
     eval(&[]).failed(&parts);
     place.train(&[]).failed(&parts);
     eval(&["--allow-unusable", "0.4"]).done();
+}
+
+#[test]
+fn class_weights_change_the_hard_loss_and_are_shown() {
+    let place = Place::new();
+    // A rare class: most rows on sports go.
+    let rows = place.text("train.tsv");
+    let is_kept = |(i, row): &(usize, &str)| !row.contains("\tsports\t") || i % 4 == 0;
+    let kept: Vec<&str> = rows.lines().enumerate().filter(is_kept).map(|(_, row)| row).collect();
+    let count = |topic: &str| kept.iter().filter(|row| row.contains(&format!("\t{topic}\t"))).count();
+    place.write("train.tsv", kept.join("\n") + "\n");
+    let plan = |set: &str| place.nb(&["plan", "--config", "tiny.yaml", "--set", set]);
+    let weight = |topic: &str| format!("{topic} {:.3}", kept.len() as f64 / (3 * count(topic)) as f64);
+    let out = plan("data.class_weights=balanced").done().out;
+    assert!(
+        out.contains("class weights") && ["finance", "sports", "weather"].iter().all(|it| out.contains(&weight(it))),
+        "{out}"
+    );
+    assert!(plan("data.class_weights={sports: 2.5}").done().out.contains("sports 2.500, finance 1.000, weather 1.000"));
+    assert!(!plan("data.class_weights=none").done().out.contains("class weights"));
+    plan("data.class_weights={golf: 2}").failed(&["data.class_weights", "label `golf`", "finance, sports, weather"]);
+    plan("data.class_weights={sports: 0}").failed(&["data.class_weights", "weights above 0 by label"]);
+
+    let first_loss = |output: &str, set: &str| {
+        place.train(&[&format!("output={output}"), "method.name=finetune", set]).done();
+        let first: Value =
+            serde_json::from_str(place.text(&format!("{output}/metrics.jsonl")).lines().next().unwrap()).unwrap();
+        first["losses"]["hard"].as_f64().or(first["loss"].as_f64()).unwrap()
+    };
+    let plain = first_loss("runs/plain", "data.class_weights=none");
+    assert_eq!(first_loss("runs/ones", "data.class_weights={sports: 1}"), plain);
+    let doubled = first_loss("runs/doubled", "data.class_weights={sports: 2, finance: 2, weather: 2}");
+    assert!((doubled - 2.0 * plain).abs() < 1e-5 * plain, "{doubled} {plain}");
 }

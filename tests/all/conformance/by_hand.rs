@@ -68,6 +68,7 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
         student: Some(&shown_student),
         packed: &packed,
         labels: &labels,
+        class_weights: task.class_weights(),
         teacher_layers: teacher.bert.depth(),
         student_layers: student.bert.depth(),
         heads: golden.config.num_attention_heads,

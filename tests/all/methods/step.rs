@@ -139,6 +139,7 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
         student: Some(&student_outputs),
         packed: &packed,
         labels: &labels,
+        class_weights: task.class_weights(),
         teacher_layers: teacher.depth(),
         student_layers: student.depth(),
         heads: golden.config.num_attention_heads + i64::from(fault == Fault::WrongHeads),

@@ -124,7 +124,7 @@ impl Task for Length {
             TokenStore::open_or_build(&plan.data.cache, &length_plan.splits.train, &tokenizer, plan.data.max_tokens)?;
         let text = CardText { about: "the head tells long texts from short ones.", example: "print(pooled)" };
         Ok(Self {
-            objective: TopicObjective { device: plan.device },
+            objective: TopicObjective::new(plan.device),
             store,
             tokenizer,
             card: ModelCard::new(plan, text),

@@ -39,6 +39,8 @@ pub enum UnknownLabels {
     Skip,
     /// Fail on the first one
     Error,
+    /// Count every prediction for them as wrong
+    Wrong,
 }
 
 /// Number format of the matrix products.

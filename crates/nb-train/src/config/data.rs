@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::choices::{ColumnKey, QuotingChoice, UnknownLabels};
+use super::class_weights::ClassWeights;
 use super::head::ReaderPoolingChoice;
 use super::schema;
 
@@ -40,6 +41,8 @@ pub struct DataConfig {
     pub quoting: Option<QuotingChoice>,
     /// Treatment of development and test rows whose label no training row has (topic); `skip` by default.
     pub unknown_labels: Option<UnknownLabels>,
+    /// Weights of the classes in the hard loss (topic); `none` by default.
+    pub class_weights: Option<ClassWeights>,
     /// Parts of an article that are read (mind, beir); title and abstract by default.
     #[serde(default)] // without it, a schema of its own would make the key required
     #[schemars(schema_with = "schema::article_fields")]

@@ -9,6 +9,7 @@
 
 mod checkpoints;
 mod choices;
+mod class_weights;
 mod data;
 mod error;
 mod head;
@@ -34,6 +35,7 @@ mod tree;
 
 pub use checkpoints::{CheckpointEvery, CheckpointsConfig, OnCheckpointError};
 pub use choices::{ColumnKey, DeviceChoice, PrecisionChoice, QuotingChoice, UnknownLabels};
+pub use class_weights::ClassWeights;
 pub use data::{ArticlesChoice, ClickedBeforeChoice, ColumnsConfig, DataConfig, DataFormat, ReaderConfig, data_field};
 pub use error::ConfigError;
 pub use head::{HeadConfig, PoolingChoice, ReaderPoolingChoice, ScoreChoice};

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::checkpoints::CheckpointEvery;
 use super::choices::{ColumnKey, DeviceChoice};
+use super::class_weights::ClassWeights;
 use super::ramp::RampConfig;
 use super::student_init::StudentInit;
 use super::term::TermKind;
@@ -62,6 +63,21 @@ schema!(StudentInit, {
             "additionalProperties": false,
             "examples": [{"layers": [0, 5]}]
         }
+    ]
+});
+
+schema!(ClassWeights, {
+    "description": "Weights of the classes in the hard loss",
+    "anyOf": [
+        {"const": "none", "description": "Every row counts the same"},
+        {"const": "balanced", "description": "Every class counts the same"},
+        {
+            "type": "object",
+            "description": "A weight for some labels; 1 for the others",
+            "additionalProperties": {"type": "number", "exclusiveMinimum": 0},
+            "examples": [{"sport": 2.0}]
+        },
+        {"type": "null"}
     ]
 });
 

@@ -51,6 +51,7 @@ impl Stepper {
             student: student.as_ref().map(|forward| &forward.outputs),
             packed: micro_batch.texts,
             labels: &labels,
+            class_weights: task.class_weights(),
             teacher_layers: depth(models.teacher.as_ref()),
             student_layers: depth(models.student.as_ref()),
             heads: models.student.as_ref().map_or(1, |m| m.bert.config().num_attention_heads),

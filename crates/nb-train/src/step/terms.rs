@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use nb_loss::{
     Soft, SoftLoss, cosine_distance, cwsm_temperatures, flsw_temperatures, hard_cross_entropy, normalised_state_mse,
-    score_mse, similarity_kl, similarity_mse, soft_loss, squared_distance, state_mse,
+    score_mse, similarity_kl, similarity_mse, soft_loss, squared_distance, state_mse, weighted_cross_entropy,
 };
 use nb_model::{Dense, Encoded, Packed, cls_pooling};
 use tch::Tensor;
@@ -139,6 +139,8 @@ pub struct TermInputs<'a> {
     pub packed: &'a Packed,
     /// One label for each row of logits.
     pub labels: &'a Tensor,
+    /// The weight of each class in the hard loss, [C]; `None` if all rows count the same.
+    pub class_weights: Option<&'a Tensor>,
     /// Layers of the teacher; 0 without one.
     pub teacher_layers: usize,
     /// Layers of the student; 0 without one.
@@ -162,8 +164,8 @@ impl TermInputs<'_> {
         let (l, n) = (self.teacher_layers, self.student_layers);
         let counts = self.counts;
         match kind {
-            TermKind::Teacher => hard_cross_entropy(&teacher().outputs().logits, self.labels, counts.labelled),
-            TermKind::Hard => hard_cross_entropy(&student().outputs().logits, self.labels, counts.labelled),
+            TermKind::Teacher => self.hard(teacher()),
+            TermKind::Hard => self.hard(student()),
             TermKind::Embedding => state_mse(teacher().state(0), &self.wide(student().state(0)), counts.tokens),
             TermKind::Hidden => {
                 let target = |i| teacher().state(method.teacher_state(i, l, n));
@@ -201,6 +203,14 @@ impl TermInputs<'_> {
             }
             TermKind::Soft => self.soft(SoftLoss::CrossEntropy, method, temperature),
             TermKind::Divergence => self.soft(SoftLoss::KlDivergence, method, temperature),
+        }
+    }
+
+    fn hard(&self, model: &ModelOutputs) -> Tensor {
+        let (logits, count) = (&model.outputs().logits, self.counts.labelled);
+        match self.class_weights {
+            None => hard_cross_entropy(logits, self.labels, count),
+            Some(weights) => weighted_cross_entropy(logits, self.labels, weights, count),
         }
     }
 

@@ -59,6 +59,11 @@ pub trait Objective {
     /// Copies the labels of a micro-batch to the device; the label of an unlabelled row is [`nb_loss::IGNORE`].
     fn labels(&self, batch: &Self::Batch) -> Tensor;
 
+    /// Returns the weight of each class in the hard loss, [C] on the device; `None` if all rows count the same.
+    fn class_weights(&self) -> Option<&Tensor> {
+        None
+    }
+
     /// Pools last hidden states [n, H] into vectors [sequences, H].
     fn pooled(&self, head: &Self::Head, states: &Tensor, packed: &Packed) -> Tensor {
         head.pooling().forward(states, packed.segments())
@@ -95,6 +100,10 @@ impl<T: HasObjective> Objective for T {
 
     fn labels(&self, batch: &Self::Batch) -> Tensor {
         self.objective().labels(batch)
+    }
+
+    fn class_weights(&self) -> Option<&Tensor> {
+        self.objective().class_weights()
     }
 
     fn pooled(&self, head: &Self::Head, states: &Tensor, packed: &Packed) -> Tensor {

@@ -31,6 +31,8 @@ pub(crate) enum UnknownLabelsChoice {
     Skip,
     /// Fail on the first one
     Error,
+    /// Count every prediction for them as wrong
+    Wrong,
 }
 
 /// Pooling of a text's token states into one vector.

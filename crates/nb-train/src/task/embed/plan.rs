@@ -172,6 +172,7 @@ impl EmbedPlan {
                 ("clicked_before", config.clicked_before.is_some()),
                 ("negatives", config.negatives.is_some()),
                 ("unknown_labels", config.unknown_labels.is_some()),
+                ("class_weights", config.class_weights.is_some()),
             ],
             "task: embed reads only texts",
         )?;

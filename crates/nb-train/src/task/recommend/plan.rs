@@ -121,6 +121,7 @@ impl RecommendPlan {
                 ("header", config.header.is_some()),
                 ("quoting", config.quoting.is_some()),
                 ("unknown_labels", config.unknown_labels.is_some()),
+                ("class_weights", config.class_weights.is_some()),
                 ("eval", config.eval.is_some()),
             ],
             "MIND's files have fixed columns, no header and no quoting, and readers have no labels",

@@ -94,6 +94,7 @@ impl RetrievePlan {
                 ("header", config.header.is_some()),
                 ("quoting", config.quoting.is_some()),
                 ("unknown_labels", config.unknown_labels.is_some()),
+                ("class_weights", config.class_weights.is_some()),
                 ("history", config.history.is_some()),
                 ("clicked_before", config.clicked_before.is_some()),
                 ("eval", config.eval.is_some()),

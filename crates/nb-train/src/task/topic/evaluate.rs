@@ -1,7 +1,6 @@
 //! Metrics of predicted classes.
 
 use anyhow::Result;
-use nb_data::Labels;
 use nb_rank::{Measurements, evaluate_classes};
 use nb_report::record::Classes;
 
@@ -18,18 +17,19 @@ pub(super) struct Prediction {
     pub(super) probability: f32,
 }
 
-/// Evaluates predictions. The outcomes hold the row and the classes of each prediction, ordered by row.
+/// Evaluates predictions. The outcomes hold the row and the classes of each prediction, ordered by row; `names` are those of
+/// the classes.
 ///
 /// # Errors
 /// If there is no prediction.
-pub(super) fn evaluate_predictions(mut predictions: Vec<Prediction>, labels: &Labels) -> Result<Measurements> {
+pub(super) fn evaluate_predictions(mut predictions: Vec<Prediction>, names: Vec<String>) -> Result<Measurements> {
     predictions.sort_unstable_by_key(|prediction| prediction.row);
     let truth: Vec<usize> = predictions.iter().map(|prediction| prediction.label).collect();
     let predicted: Vec<usize> = predictions.iter().map(|prediction| prediction.class).collect();
     let mut evaluation = evaluate_classes(&truth, &predicted)?;
     evaluation.outcomes.rows = predictions.iter().map(|prediction| prediction.row).collect();
     evaluation.outcomes.classes = Some(Classes {
-        names: labels.names().to_vec(),
+        names,
         truth: truth.iter().map(|&class| class as u32).collect(),
         predicted: predicted.iter().map(|&class| class as u32).collect(),
         probability: predictions.iter().map(|prediction| prediction.probability).collect(),

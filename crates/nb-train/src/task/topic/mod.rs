@@ -2,6 +2,7 @@
 //!
 //! Head: attentive pooling h over the last hidden states, and a dense layer z = D h + d.
 
+mod class_weights;
 mod evaluate;
 mod objective;
 mod open;
@@ -50,6 +51,8 @@ pub struct Topic {
     /// Texts without labels. Their rows are numbered after those of the training texts.
     unlabelled: Option<TokenStore>,
     labels: Labels,
+    /// The weight of each class in the hard loss, unless all rows count the same.
+    class_weights: Option<Vec<f64>>,
     tokenizer: Tokenizer,
     card: ModelCard,
     batch: BatchSize,
@@ -230,7 +233,8 @@ impl Task for Topic {
         if let Some(test) = &self.test {
             texts += &format!(", {} for testing", test.rows.len());
         }
-        vec![("texts", texts)]
+        let weights = self.class_weights.as_ref().map(|weights| class_weights::describe(weights, &self.labels));
+        std::iter::once(("texts", texts)).chain(weights.map(|weights| ("class weights", weights))).collect()
     }
 
     fn warnings(&self) -> Vec<String> {
@@ -246,7 +250,8 @@ impl Task for Topic {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("data.test is not set")?,
         };
-        evaluate_predictions(self.predict(model, split, processes)?, &self.labels)
+        let names = [self.labels.names(), &split.unknown].concat();
+        evaluate_predictions(self.predict(model, split, processes)?, names)
     }
 
     fn infer(&self, bert: &Bert, head: &TopicHead, batch: &TokenBatch) {

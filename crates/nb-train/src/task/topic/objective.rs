@@ -79,14 +79,23 @@ pub struct TopicBatch {
 ///
 /// ```
 /// use nb_train::task::{Objective, TopicBatch, TopicObjective};
-/// let objective = TopicObjective { device: tch::Device::Cpu };
+/// let objective = TopicObjective::new(tch::Device::Cpu);
 /// let batch = TopicBatch { labels: vec![2, 0], ..TopicBatch::default() };
 /// assert_eq!(objective.labels(&batch), tch::Tensor::from_slice(&[2_i64, 0]));
 /// ```
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct TopicObjective {
     /// The device of the models.
     pub device: Device,
+    /// The weight of each class in the hard loss, [C] on the device; `None` if all rows count the same.
+    pub class_weights: Option<Rc<Tensor>>,
+}
+
+impl TopicObjective {
+    /// Makes an objective in which all rows count the same.
+    pub const fn new(device: Device) -> Self {
+        Self { device, class_weights: None }
+    }
 }
 
 impl Objective for TopicObjective {
@@ -108,6 +117,10 @@ impl Objective for TopicObjective {
 
     fn labels(&self, batch: &TopicBatch) -> Tensor {
         nb_torch::send(&Tensor::from_slice(&batch.labels), self.device)
+    }
+
+    fn class_weights(&self) -> Option<&Tensor> {
+        self.class_weights.as_deref()
     }
 
     fn logits(&self, head: &TopicHead, vectors: &Tensor, _: &TopicBatch) -> Tensor {

@@ -1,11 +1,13 @@
 //! Opening of the task: from a plan to tokenised texts and learned labels.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use nb_data::read::{Reason, Skipped, SkippedRow, Source};
 use nb_data::{Labels, TokenStore};
 
+use super::class_weights::{class_weights, to_tensor};
 use super::plan::TopicPlan;
 use super::{Topic, TopicObjective, TopicSplit};
 use crate::config::UnknownLabels;
@@ -20,7 +22,7 @@ impl Topic {
     ///
     /// # Errors
     /// If a file cannot be used, if the tokenizer has more tokens than the teacher's embedding has rows, or if development
-    /// or test rows have labels that no training row has and the plan does not skip them.
+    /// or test rows have labels that no training row has and the plan makes that an error.
     pub(super) fn open_files(plan: &Plan, task_plan: &TopicPlan) -> Result<Self> {
         let tokenizer = open_tokenizer(plan)?;
         let open = |source: &Source| open_store(plan, source, &tokenizer);
@@ -48,6 +50,7 @@ impl Topic {
         let measured = |store: Rc<TokenStore>, rows: Vec<u32>| match task_plan.unknown_labels {
             UnknownLabels::Skip => skip_unknown(store, rows, &labels, task_plan.splits.train.allowed_unusable),
             UnknownLabels::Error => encode_labels(store, rows, &labels),
+            UnknownLabels::Wrong => Ok(count_unknown(store, rows, &labels)),
         };
         let test = task_plan.splits.test.as_ref().map(|source| {
             let store = Rc::new(open(source)?);
@@ -56,11 +59,17 @@ impl Topic {
         });
         let test = test.transpose()?;
         let unlabelled = task_plan.splits.unlabelled.as_ref().map(open).transpose()?;
+        let train = encode_labels(store, train_rows, &labels)?;
+        let class_weights = class_weights(&task_plan.class_weights, &train, &labels)?;
         Ok(Self {
-            objective: TopicObjective { device: plan.device },
+            objective: TopicObjective {
+                device: plan.device,
+                class_weights: class_weights.as_deref().map(|weights| to_tensor(weights, plan.device)),
+            },
+            class_weights,
             test,
             unlabelled,
-            train: encode_labels(store, train_rows, &labels)?,
+            train,
             dev: measured(dev_store, dev_rows)?,
             card: ModelCard::new(plan, CARD),
             labels,
@@ -81,7 +90,32 @@ fn all_rows(store: &TokenStore) -> Vec<u32> {
 /// If a row has a label that is not among `labels`.
 fn encode_labels(store: Rc<TokenStore>, rows: Vec<u32>, labels: &Labels) -> Result<TopicSplit> {
     let labels = store.encode_labels(labels)?;
-    Ok(TopicSplit { store, rows, labels })
+    Ok(TopicSplit { store, rows, labels, unknown: Vec::new() })
+}
+
+/// Encodes the labels of rows. A label that no training row has becomes a class of its own, which no model predicts.
+fn count_unknown(store: Rc<TokenStore>, rows: Vec<u32>, labels: &Labels) -> TopicSplit {
+    let mut classes = store.known_labels(labels);
+    let label = |row: u32| store.label(row as usize);
+    let is_unknown = |row: &&u32| classes[**row as usize].is_none();
+    let unknown: BTreeSet<&str> = rows.iter().filter(is_unknown).filter_map(|&row| label(row)).collect();
+    let unknown: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
+    let mut count = 0_usize;
+    for &row in &rows {
+        if let (None, Some(label)) = (classes[row as usize], label(row)) {
+            classes[row as usize] =
+                unknown.binary_search_by(|name| name.as_str().cmp(label)).ok().map(|i| labels.len() + i);
+            count += 1;
+        }
+    }
+    if count > 0 {
+        let path = store.source().display();
+        tracing::warn!(
+            "{path}: {count} rows with a label that no training row has count as wrong: {}",
+            unknown.join(", ")
+        );
+    }
+    TopicSplit { store, rows, labels: classes, unknown }
 }
 
 /// Encodes the labels of rows, skips rows with unknown labels, and logs how many were skipped.
@@ -104,7 +138,7 @@ fn skip_unknown(store: Rc<TokenStore>, mut rows: Vec<u32>, labels: &Labels, allo
         tracing::warn!("{}: skipped {unknown}", store.source().display());
         skipped.check(store.source(), rows.len() as u64, allowed)?;
     }
-    Ok(TopicSplit { store, rows, labels })
+    Ok(TopicSplit { store, rows, labels, unknown: Vec::new() })
 }
 
 /// Holds out a share of the rows. A row stays in training if its label would otherwise be missing there.

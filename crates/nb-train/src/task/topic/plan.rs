@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use nb_data::read::{CsvLayout, Format, LabelRule, Source};
 
-use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig, UnknownLabels};
+use crate::config::{ClassWeights, ConfigError, DataConfig, DataFormat, RunConfig, UnknownLabels};
 use crate::method::TermKind;
 use crate::plan::files::{csv_format, dev, fields, refuse, require_file};
 use crate::plan::{SplitFiles, Splits, TaskKind, TaskPlan};
@@ -18,6 +18,8 @@ pub struct TopicPlan {
     pub splits: Splits<Source>,
     /// Treatment of development and test rows whose label no training row has.
     pub unknown_labels: UnknownLabels,
+    /// Weights of the classes in the hard loss.
+    pub class_weights: ClassWeights,
 }
 
 /// Topic classification as configurations name it.
@@ -57,6 +59,7 @@ impl TaskPlan for TopicPlan {
 
     fn complete(&self, config: &mut DataConfig) {
         config.unknown_labels = Some(self.unknown_labels);
+        config.class_weights = Some(self.class_weights.clone());
     }
 }
 
@@ -93,7 +96,11 @@ impl TopicPlan {
                 .transpose()?
                 .map(without_label),
         };
-        Ok(Self { splits, unknown_labels: config.unknown_labels.unwrap_or_default() })
+        Ok(Self {
+            splits,
+            unknown_labels: config.unknown_labels.unwrap_or_default(),
+            class_weights: config.class_weights.clone().unwrap_or_default(),
+        })
     }
 }
 

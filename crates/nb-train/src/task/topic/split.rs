@@ -13,4 +13,6 @@ pub struct TopicSplit {
     pub rows: Vec<u32>,
     /// The class of each row of the store, where it has a label.
     pub labels: Vec<Option<usize>>,
+    /// Labels that no training row has, whose classes follow those of the training rows.
+    pub unknown: Vec<String>,
 }

@@ -11,12 +11,21 @@ use crate::commands::choices::UnknownLabelsChoice;
 use crate::commands::input::WINDOW;
 use crate::model::TextModel;
 
+/// Returns the position of a label in a list, to which it is added if necessary.
+fn position(labels: &mut Vec<String>, label: &str) -> usize {
+    labels.iter().position(|known| known == label).unwrap_or_else(|| {
+        labels.push(label.to_owned());
+        labels.len() - 1
+    })
+}
+
 impl Eval {
     pub(super) fn topic(&self, model: &TextModel) -> Result<Map<String, Value>> {
         let labels = Labels::from_names(model.labels()?.to_vec())?;
         let mut windows = self.input.windows(WINDOW, self.label.as_deref(), &model.fields())?;
         let (mut truth, mut predicted) = (Vec::new(), Vec::new());
         let (mut unlabelled, mut unknown) = (0, 0);
+        let mut other_labels = Vec::new(); // of which no model predicts one; their classes follow the model's
         let unknown_labels = self.unknown_labels.unwrap_or(UnknownLabelsChoice::Skip);
         loop {
             let articles = windows.next()?;
@@ -31,6 +40,11 @@ impl Eval {
                 };
                 let class = match unknown_labels {
                     UnknownLabelsChoice::Skip => labels.index_of(label),
+                    UnknownLabelsChoice::Wrong => {
+                        let class = labels.index_of(label);
+                        unknown += usize::from(class.is_none());
+                        class.or_else(|| Some(labels.len() + position(&mut other_labels, label)))
+                    }
                     UnknownLabelsChoice::Error => Some(labels.encode(label, article.line, windows.name())?),
                 };
                 if let Some(class) = class {
