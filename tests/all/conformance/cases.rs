@@ -100,7 +100,7 @@ fn reader(golden: &Golden, weights: &str) -> Rc<Reader> {
 
 impl Case for TopicObjective {
     fn objective() -> Self {
-        Self { device: device() }
+        Self::new(device())
     }
 
     fn batch(golden: &Golden) -> TopicBatch {
