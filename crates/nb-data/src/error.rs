@@ -186,11 +186,9 @@ pub enum DataError {
         file: String,
     },
 
-    /// A byte that cannot separate fields.
-    #[error("{file}: the delimiter is '{found}', expected an ASCII character other than a quote or a line break")]
+    /// A text that cannot separate fields.
+    #[error("the delimiter is '{found}', expected one or more characters without quotes and line breaks")]
     Delimiter {
-        /// The file or stream.
-        file: String,
         /// The delimiter, escaped.
         found: String,
     },
@@ -200,6 +198,50 @@ pub enum DataError {
     ColumnSyntax {
         /// The text that was given.
         found: String,
+    },
+
+    /// A name that is no encoding.
+    #[error(
+        "unknown encoding {found:?}, expected a name such as utf-8, utf-16, gbk, gb18030, big5, shift_jis, euc-jp, euc-kr, \
+         latin1, windows-1252, windows-1251 or koi8-r"
+    )]
+    UnknownEncoding {
+        /// The name that was given.
+        found: String,
+    },
+
+    /// A text that is no path of keys.
+    #[error("invalid key {found:?}, expected a name, or names with at most 32 dots between them")]
+    KeyPath {
+        /// The text that was given, or its beginning.
+        found: String,
+    },
+
+    /// A separator that would split labels into nothing.
+    #[error("{file}: the separator of the labels is empty, expected one or more characters")]
+    LabelSeparator {
+        /// The file or stream.
+        file: String,
+    },
+
+    /// A line, or a quoted field of several lines, that is too long to hold in memory.
+    #[error("{file}:{line}: a line of more than {most} bytes found, expected a shorter one")]
+    LongLine {
+        /// The file or stream.
+        file: String,
+        /// The line, counted from 1.
+        line: u64,
+        /// The largest number of bytes.
+        most: usize,
+    },
+
+    /// A Parquet file as a stream, or in a build that cannot read it.
+    #[error("{file}: cannot read Parquet {reason}")]
+    NoParquet {
+        /// The file or stream.
+        file: String,
+        /// The obstacle.
+        reason: &'static str,
     },
 
     /// A label set too small to learn from.

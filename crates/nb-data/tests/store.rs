@@ -6,7 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use common::{checkpoint, file, folder, golden_tokenizer, tokenizer};
-use nb_data::read::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, ReasonCount, Source, read};
+use nb_data::read::{
+    Column, CsvLayout, Delimiter, Field, Format, Header, LabelRule, Quoting, Reason, ReasonCount, Source, read,
+};
 use nb_data::store::Origin;
 use nb_data::{DataError, Labels, TokenBatch, TokenStore, Tokenizer};
 use proptest::prelude::*;
@@ -182,10 +184,10 @@ fn an_unusable_source_leaves_no_store() {
     assert!(matches!(error(&mind(file(&folder, "empty.tsv", ""))), DataError::NoRows { .. }));
     assert!(matches!(error(&mind(file(&folder, "bad.tsv", "N1\nN2\n"))), DataError::NoRows { .. }));
     let layout = CsvLayout {
-        label: Some(Column::Number(0)),
+        label: Some(Column::Number(0).into()),
         text: vec![Column::Number(1)],
         header: Header::Absent,
-        delimiter: b',',
+        delimiter: Delimiter::COMMA,
         quoting: Quoting::Auto,
     };
     let open_quote = Source::labelled(file(&folder, "open.csv", "1,a\n2,\"b\n"), Format::Csv(layout));
@@ -246,8 +248,8 @@ proptest! {
         }
         writer.flush().unwrap();
         let name = |name: &str| Column::Name(name.into());
-        let layout = CsvLayout { label: Some(name("label")), text: vec![name("title"), name("text")], header: Header::Present, delimiter: b',', quoting: Quoting::Auto };
-        let source = Source { path, format: Format::Csv(layout), labels: LabelRule::Optional, allowed_unusable: 1.0 };
+        let layout = CsvLayout { label: Some(name("label").into()), text: vec![name("title"), name("text")], header: Header::Present, delimiter: Delimiter::COMMA, quoting: Quoting::Auto };
+        let source = Source { labels: LabelRule::Optional, allowed_unusable: 1.0, ..Source::labelled(path, Format::Csv(layout)) };
         let tokenizer = golden_tokenizer();
         let Ok(corpus) = read(&source) else {
             prop_assert!(rows.iter().all(|row| row.1.trim().is_empty() && row.2.trim().is_empty()));

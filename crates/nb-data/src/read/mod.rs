@@ -18,22 +18,39 @@
 //! fails if too many rows are unusable.
 
 mod article;
+mod compression;
+mod delimiter;
+mod encoding;
+mod fields;
 mod format;
+mod input;
 mod json;
+mod key_path;
+mod label_layout;
+mod layout;
 mod limit;
 mod quoting;
 pub(crate) mod records;
 mod rows;
 mod skipped;
 mod source;
+mod source_rows;
 mod split;
 mod text;
+mod value;
 
 pub use article::{Article, Row};
+pub use compression::Compression;
+pub use delimiter::Delimiter;
+pub use encoding::Encoding;
 pub use format::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting};
+pub(crate) use input::open_file;
+pub use key_path::KeyPath;
+pub use label_layout::LabelLayout;
+pub use layout::KeyLayout;
 pub use quoting::unquoted_warning;
 pub use rows::{Articles, articles};
 pub use skipped::{Reason, ReasonCount, Skipped, SkippedRow};
-pub(crate) use source::open_file;
 pub use source::{Corpus, Source, read};
+pub use source_rows::SourceRows;
 pub use split::split;
