@@ -147,11 +147,11 @@ pub enum DataError {
     },
 
     /// A column name that is not in the header.
-    #[error("{file}:{line}: no column {name:?} found, expected one of {columns:?}")]
+    #[error("{}: no column {name:?} found, expected one of {columns:?}", place(file, *line))]
     UnknownColumn {
         /// The file or stream.
         file: String,
-        /// The header's line.
+        /// The header's line; 0 in a format without one.
         line: u64,
         /// The requested name.
         name: String,
@@ -233,6 +233,30 @@ pub enum DataError {
         line: u64,
         /// The largest number of bytes.
         most: usize,
+    },
+
+    /// A Parquet file that is damaged or cannot be read.
+    #[error("{file}: cannot read Parquet after row {row}")]
+    Parquet {
+        /// The file.
+        file: String,
+        /// Number of rows read before.
+        row: u64,
+        /// The cause.
+        source: Box<dyn Error + Send + Sync>,
+    },
+
+    /// A column whose type cannot be used.
+    #[error("{file}: column {name:?} has the type {found}, expected {expected}")]
+    ColumnType {
+        /// The file.
+        file: String,
+        /// The column.
+        name: String,
+        /// Its type.
+        found: String,
+        /// The types that can be used.
+        expected: &'static str,
     },
 
     /// A Parquet file as a stream, or in a build that cannot read it.
@@ -348,4 +372,9 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Returns a file and a line, or the file alone for line 0.
+fn place(file: &str, line: u64) -> String {
+    if line == 0 { file.to_owned() } else { format!("{file}:{line}") }
 }

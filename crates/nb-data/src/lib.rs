@@ -26,6 +26,8 @@ mod error;
 mod ids;
 pub mod labels;
 mod missing;
+#[cfg(feature = "parquet")]
+mod parquet;
 pub mod random;
 pub mod read;
 pub mod sample;

@@ -12,14 +12,14 @@ use crate::error::DataError;
 
 /// The rule for rows without an id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IdRule {
+pub(crate) enum IdRule {
     Required,
     Optional,
 }
 
 /// The positions of an article's parts among the values of a row.
 #[derive(Debug)]
-pub(super) struct Fields {
+pub(crate) struct Fields {
     id: Option<usize>,
     id_rule: IdRule,
     label: Option<LabelPlaces>,
@@ -28,13 +28,13 @@ pub(super) struct Fields {
 }
 
 /// The paths of a layout, and the positions of its parts among them.
-pub(super) struct Parts {
-    pub(super) paths: Vec<KeyPath>,
-    pub(super) fields: Fields,
+pub(crate) struct Parts {
+    pub(crate) paths: Vec<KeyPath>,
+    pub(crate) fields: Fields,
 }
 
 impl Parts {
-    pub(super) fn of(layout: &KeyLayout, id_rule: IdRule, name: &str) -> Result<Self, DataError> {
+    pub(crate) fn of(layout: &KeyLayout, id_rule: IdRule, name: &str) -> Result<Self, DataError> {
         if let Some(LabelLayout::Separated { separator, .. }) = &layout.label
             && separator.is_empty()
         {
@@ -62,12 +62,12 @@ impl Parts {
 }
 
 impl Fields {
-    pub(super) fn has_label(&self) -> bool {
+    pub(crate) fn has_label(&self) -> bool {
         self.label.is_some()
     }
 
     /// Makes an article from the values of row `line`, or returns the reason why it cannot be used.
-    pub(super) fn article(&self, line: u64, values: &[Value], labels: LabelRule) -> Result<Article, Reason> {
+    pub(crate) fn article(&self, line: u64, values: &[Value], labels: LabelRule) -> Result<Article, Reason> {
         let id = self.id.and_then(|place| values[place].id());
         let id = id.as_deref().and_then(meaningful);
         if self.id_rule == IdRule::Required && id.is_none() {

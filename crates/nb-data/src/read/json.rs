@@ -11,9 +11,6 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use super::key_path::KeyPath;
 use super::value::Value;
 
-/// The longest list of labels; a longer list counts as missing.
-const MOST_LABELS: usize = 1 << 16;
-
 /// The wanted values of an object.
 #[derive(Debug)]
 pub(super) struct Wanted {
@@ -234,7 +231,7 @@ impl<'de> Visitor<'de> for Inner<'_, '_, 'de> {
         let mut values = Vec::new();
         while let Some(value) = list.next_element_seed(Entry)? {
             values.push(value);
-            if values.len() > MOST_LABELS {
+            if values.len() > Value::MOST_LABELS {
                 while list.next_element::<IgnoredAny>()?.is_some() {}
                 self.store(Value::Missing);
                 return Ok(());
@@ -405,7 +402,7 @@ mod tests {
         let list = |count: usize| format!("{{\"a\": [{}1]}}", "0,".repeat(count - 1));
         let wanted = wanted(&["a"]);
         let read = |text: &str| matches!(wanted.read(text).unwrap()[..], [Value::List(_)]);
-        assert!(read(&list(MOST_LABELS)) && !read(&list(MOST_LABELS + 1)));
+        assert!(read(&list(Value::MOST_LABELS)) && !read(&list(Value::MOST_LABELS + 1)));
     }
 
     /// The definition of a path's value, on a parsed object.

@@ -54,3 +54,8 @@ pub use skipped::{Reason, ReasonCount, Skipped, SkippedRow};
 pub use source::{Corpus, Source, read};
 pub use source_rows::SourceRows;
 pub use split::split;
+#[cfg(feature = "parquet")]
+pub(crate) use {
+    fields::{Fields, IdRule, Parts},
+    value::Value,
+};

@@ -8,6 +8,8 @@ use super::format::{Format, LabelRule};
 use super::input::Input;
 use super::rows::{Articles, articles};
 use crate::error::DataError;
+#[cfg(feature = "parquet")]
+use crate::parquet::ParquetRows;
 
 /// The way to read the files of a source.
 #[derive(Debug)]
@@ -35,12 +37,17 @@ pub struct SourceRows {
 #[derive(Debug)]
 enum FileRows {
     Text(Box<Articles<Input>>),
+    #[cfg(feature = "parquet")]
+    Parquet(Box<ParquetRows>),
 }
 
 impl FileRows {
     fn open(path: &Path, reading: &Reading) -> Result<Self, DataError> {
         let name = path.display().to_string();
         match &reading.format {
+            #[cfg(feature = "parquet")]
+            Format::Parquet(layout) => Ok(Self::Parquet(Box::new(ParquetRows::open(path, layout, reading.labels)?))),
+            #[cfg(not(feature = "parquet"))]
             Format::Parquet(_) => Err(DataError::NoParquet {
                 file: name,
                 reason: "in this build, expected one with the feature `parquet`",
@@ -55,6 +62,8 @@ impl FileRows {
     fn next(&mut self) -> Option<Result<Row, DataError>> {
         match self {
             Self::Text(rows) => rows.next(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(rows) => rows.next(),
         }
     }
 
@@ -62,6 +71,8 @@ impl FileRows {
     fn lines(&self) -> u64 {
         match self {
             Self::Text(rows) => rows.lines(),
+            #[cfg(feature = "parquet")]
+            Self::Parquet(rows) => rows.lines(),
         }
     }
 }

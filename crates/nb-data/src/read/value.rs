@@ -6,7 +6,7 @@ use super::skipped::Reason;
 
 /// A value that may become a text, an id or a label.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// Missing, null, or of a kind that is never used.
     #[default]
     Missing,
@@ -17,9 +17,12 @@ pub(super) enum Value<'a> {
     List(Vec<Value<'a>>),
 }
 
-impl<'a> Value<'a> {
+impl Value<'_> {
+    /// The longest list of labels; a longer list counts as missing.
+    pub(crate) const MOST_LABELS: usize = 1 << 16;
+
     /// Returns a text.
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match self {
             Self::Text(text) => Some(text),
             _ => None,
@@ -27,7 +30,7 @@ impl<'a> Value<'a> {
     }
 
     /// Returns an id: a text, or the digits of a whole number.
-    pub(super) fn id(&self) -> Option<Cow<'_, str>> {
+    pub(crate) fn id(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Text(text) => Some(Cow::Borrowed(text)),
             Self::Whole(number) => Some(number.to_string().into()),
@@ -36,7 +39,7 @@ impl<'a> Value<'a> {
     }
 
     /// Returns a label: a text, the digits of a whole number, or `true` or `false`.
-    pub(super) fn label(&self) -> Option<Cow<'_, str>> {
+    pub(crate) fn label(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Bool(true) => Some("true".into()),
             Self::Bool(false) => Some("false".into()),
@@ -45,7 +48,7 @@ impl<'a> Value<'a> {
     }
 
     /// Returns the truth of a flag: 0, 1, true or false, as a number or a text. A missing flag is not set.
-    pub(super) fn flag(&self) -> Result<bool, Reason> {
+    pub(crate) fn flag(&self) -> Result<bool, Reason> {
         match self {
             Self::Missing => Ok(false),
             Self::Bool(flag) => Ok(*flag),
