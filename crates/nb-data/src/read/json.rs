@@ -15,36 +15,72 @@ use super::value::Value;
 #[derive(Debug)]
 pub(super) struct Wanted {
     paths: Vec<KeyPath>,
+    /// All paths at the outermost object.
+    open: Vec<Open>,
+    /// Memory that is reused for every object.
+    scratch: Scratch,
+}
+
+#[derive(Debug, Default)]
+struct Scratch {
+    readings: Vec<Option<u32>>,
+    steps: Vec<Step>,
 }
 
 impl Wanted {
     pub(super) fn new(paths: Vec<KeyPath>) -> Self {
-        Self { paths }
+        let open = (0..paths.len()).map(|slot| Open { slot, at: 0, dots: 0, reading: 0 }).collect();
+        Self { paths, open, scratch: Scratch::default() }
     }
 
     /// Reads the values of an object, in the order of the paths.
     ///
     /// # Errors
     /// If the text is not a JSON object.
-    pub(super) fn read<'de>(&self, text: &'de str) -> serde_json::Result<Vec<Value<'de>>> {
-        let mut found: Vec<Found> = self.paths.iter().map(|_| Found::default()).collect();
-        let open: Vec<Open> = (0..self.paths.len()).map(|slot| Open { slot, at: 0, dots: 0, reading: 0 }).collect();
+    pub(super) fn read<'de>(&mut self, text: &'de str) -> serde_json::Result<Vec<Value<'de>>> {
+        let Self { paths, open, scratch: Scratch { readings, steps } } = self;
+        readings.clear();
+        readings.resize(paths.len(), None);
+        let mut values = vec![Value::Missing; paths.len()];
+        let found = Found { values: &mut values, readings };
         let mut json = serde_json::Deserializer::from_str(text);
-        json.deserialize_map(Object { paths: &self.paths, open: &open, found: &mut found })?;
+        steps.clear();
+        json.deserialize_map(Object { paths, open, found, steps })?;
         json.end()?;
-        Ok(found.into_iter().map(|found| found.value).collect())
+        Ok(values)
     }
 }
 
-/// The value of a path, and the reading of the path that led to it.
-#[derive(Default)]
-struct Found<'de> {
-    value: Value<'de>,
-    reading: Option<u32>,
+/// The value of each path, and the reading of the path that led to it.
+struct Found<'f, 'de> {
+    values: &'f mut [Value<'de>],
+    readings: &'f mut [Option<u32>],
+}
+
+impl<'de> Found<'_, 'de> {
+    fn reborrow(&mut self) -> Found<'_, 'de> {
+        Found { values: self.values, readings: self.readings }
+    }
+
+    /// Stores a value unless a reading with precedence has led to another one.
+    fn store(&mut self, open: Open, value: Value<'de>) {
+        if self.readings[open.slot].is_none_or(|reading| open.reading <= reading) {
+            self.values[open.slot] = value;
+            self.readings[open.slot] = Some(open.reading);
+        }
+    }
+
+    /// Removes what an earlier object of the same key contained: the last of several equal keys counts, as in Python.
+    fn forget(&mut self, open: Open) {
+        if self.readings[open.slot].is_some_and(|reading| reading & open.mask() == open.reading) {
+            self.values[open.slot] = Value::Missing;
+            self.readings[open.slot] = None;
+        }
+    }
 }
 
 /// A path of which the part before `at` has led to the current object.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Open {
     /// The path's number.
     slot: usize,
@@ -76,7 +112,7 @@ impl Open {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     /// The path ends at this key.
     Here(Open),
@@ -88,7 +124,9 @@ enum Step {
 struct Object<'p, 'f, 'de> {
     paths: &'p [KeyPath],
     open: &'p [Open],
-    found: &'f mut [Found<'de>],
+    found: Found<'f, 'de>,
+    /// Memory for the steps of a key.
+    steps: &'f mut Vec<Step>,
 }
 
 impl<'de> Visitor<'de> for Object<'_, '_, 'de> {
@@ -99,12 +137,12 @@ impl<'de> Visitor<'de> for Object<'_, '_, 'de> {
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
-        let mut steps = Vec::new();
-        while map.next_key_seed(Key { paths: self.paths, open: self.open, steps: &mut steps })?.is_some() {
+        let Self { paths, open, mut found, steps } = self;
+        while map.next_key_seed(Key { paths, open, steps })?.is_some() {
             if steps.is_empty() {
                 map.next_value::<IgnoredAny>()?;
             } else {
-                map.next_value_seed(Inner { paths: self.paths, steps: &steps, found: &mut *self.found })?;
+                map.next_value_seed(Inner { paths, steps, found: found.reborrow() })?;
                 steps.clear();
             }
         }
@@ -144,12 +182,12 @@ impl Visitor<'_> for Key<'_> {
 struct Inner<'p, 'f, 'de> {
     paths: &'p [KeyPath],
     steps: &'p [Step],
-    found: &'f mut [Found<'de>],
+    found: Found<'f, 'de>,
 }
 
 impl<'de> Inner<'_, '_, 'de> {
     /// Stores a value that is not an object.
-    fn store(self, value: Value<'de>) {
+    fn store(&mut self, value: Value<'de>) {
         let mut value = Some(value);
         let mut ends = self.steps.iter().filter(|step| matches!(step, Step::Here(_))).count();
         for step in self.steps {
@@ -158,22 +196,11 @@ impl<'de> Inner<'_, '_, 'de> {
                     ends -= 1;
                     // The last path takes the value itself.
                     let value = if ends == 0 { value.take() } else { value.clone() };
-                    let found = &mut self.found[open.slot];
-                    if found.reading.is_none_or(|reading| open.reading <= reading) {
-                        *found = Found { value: value.unwrap_or_default(), reading: Some(open.reading) };
-                    }
+                    self.found.store(open, value.unwrap_or_default());
                 }
-                Step::Inside(open) => forget(self.found, open),
+                Step::Inside(open) => self.found.forget(open),
             }
         }
-    }
-}
-
-/// Removes what an earlier object of the same key contained: the last of several equal keys counts, as in Python.
-fn forget(found: &mut [Found], open: Open) {
-    let found = &mut found[open.slot];
-    if found.reading.is_some_and(|reading| reading & open.mask() == open.reading) {
-        *found = Found::default();
     }
 }
 
@@ -192,42 +219,42 @@ impl<'de> Visitor<'de> for Inner<'_, '_, 'de> {
         f.write_str("a value")
     }
 
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<(), E> {
+    fn visit_borrowed_str<E: Error>(mut self, text: &'de str) -> Result<(), E> {
         self.store(Value::Text(Cow::Borrowed(text)));
         Ok(())
     }
 
-    fn visit_str<E: Error>(self, text: &str) -> Result<(), E> {
+    fn visit_str<E: Error>(mut self, text: &str) -> Result<(), E> {
         self.store(Value::Text(Cow::Owned(text.to_owned())));
         Ok(())
     }
 
-    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+    fn visit_bool<E: Error>(mut self, value: bool) -> Result<(), E> {
         self.store(Value::Bool(value));
         Ok(())
     }
 
-    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+    fn visit_i64<E: Error>(mut self, value: i64) -> Result<(), E> {
         self.store(Value::Whole(value.into()));
         Ok(())
     }
 
-    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+    fn visit_u64<E: Error>(mut self, value: u64) -> Result<(), E> {
         self.store(Value::Whole(value.into()));
         Ok(())
     }
 
-    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+    fn visit_f64<E: Error>(mut self, value: f64) -> Result<(), E> {
         self.store(Value::Real(value));
         Ok(())
     }
 
-    fn visit_unit<E: Error>(self) -> Result<(), E> {
+    fn visit_unit<E: Error>(mut self) -> Result<(), E> {
         self.store(Value::Missing);
         Ok(())
     }
 
-    fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<(), S::Error> {
+    fn visit_seq<S: SeqAccess<'de>>(mut self, mut list: S) -> Result<(), S::Error> {
         let mut values = Vec::new();
         while let Some(value) = list.next_element_seed(Entry)? {
             values.push(value);
@@ -241,16 +268,16 @@ impl<'de> Visitor<'de> for Inner<'_, '_, 'de> {
         Ok(())
     }
 
-    fn visit_map<M: MapAccess<'de>>(self, map: M) -> Result<(), M::Error> {
+    fn visit_map<M: MapAccess<'de>>(mut self, map: M) -> Result<(), M::Error> {
+        // An object is no value, but it replaces that of an earlier key with the same name.
+        self.store(Value::Missing);
         let Self { paths, steps, found } = self;
         let inside = |step: &Step| match *step {
             Step::Inside(open) => Some(open),
             Step::Here(_) => None,
         };
         let open: Vec<Open> = steps.iter().filter_map(inside).collect();
-        // An object is no value, but it replaces that of an earlier key with the same name.
-        Inner { paths, steps, found: &mut *found }.store(Value::Missing);
-        Object { paths, open: &open, found }.visit_map(map)
+        Object { paths, open: &open, found, steps: &mut Vec::new() }.visit_map(map)
     }
 }
 
@@ -388,7 +415,7 @@ mod tests {
     fn depth_costs_neither_stack_nor_precision() {
         let deep = |key: &str| format!("{{\"{key}\": {}1{}}}", "[".repeat(1_000_000), "]".repeat(1_000_000));
         assert_eq!(wanted(&["a"]).read(&deep("b")).unwrap(), [Value::Missing]);
-        let list = wanted(&["a"]);
+        let mut list = wanted(&["a"]);
         assert_eq!(list.read(&deep("a")).unwrap(), [Value::List(vec![Value::Missing])]);
         let nested = format!("{}1{}", "{\"a\":".repeat(200), "}".repeat(200));
         assert_eq!(wanted(&["a.a.a"]).read(&nested).unwrap(), [Value::Missing]);
@@ -400,8 +427,8 @@ mod tests {
     #[test]
     fn a_list_too_long_for_labels_is_missing() {
         let list = |count: usize| format!("{{\"a\": [{}1]}}", "0,".repeat(count - 1));
-        let wanted = wanted(&["a"]);
-        let read = |text: &str| matches!(wanted.read(text).unwrap()[..], [Value::List(_)]);
+        let mut wanted = wanted(&["a"]);
+        let mut read = |text: &str| matches!(wanted.read(text).unwrap()[..], [Value::List(_)]);
         assert!(read(&list(Value::MOST_LABELS)) && !read(&list(Value::MOST_LABELS + 1)));
     }
 

@@ -182,7 +182,7 @@ impl<R: BufRead> Articles<R> {
             return Ok(None);
         }
         let line = self.record.line;
-        let article = match &self.places {
+        let article = match &mut self.places {
             Places::Columns(columns) => article(&self.record, columns, self.labels),
             Places::Keys { wanted, fields } => object(&self.record, wanted, fields, self.labels),
             Places::Header(_) => unreachable!("the header has just been read"),
@@ -225,7 +225,7 @@ fn article(record: &Record, columns: &Columns, labels: LabelRule) -> Result<Arti
 }
 
 /// Makes an article from a line of JSON, or returns the reason why it cannot be used.
-fn object(record: &Record, wanted: &Wanted, fields: &Fields, labels: LabelRule) -> Result<Article, Reason> {
+fn object(record: &Record, wanted: &mut Wanted, fields: &Fields, labels: LabelRule) -> Result<Article, Reason> {
     let text = std::str::from_utf8(&record.bytes).map_err(|_| Reason::InvalidUtf8)?;
     let values = wanted.read(text).map_err(|_| Reason::InvalidJson)?;
     fields.article(record.line, &values, labels)
