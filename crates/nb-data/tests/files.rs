@@ -321,6 +321,23 @@ fn a_bomb_costs_time_but_no_memory() {
 }
 
 #[test]
+fn compressed_impressions_are_read() {
+    use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
+    let folder = tempfile::tempdir().unwrap();
+    let text = "1\tU1\t\tN3 N1\tN2-0 N1-1\n".repeat(1000);
+    let news = nb_data::IdIndex::new(["N1", "N2", "N3"].map(Some));
+    let read = |path| {
+        let source = BehaviorSource { path, history: 5, clicks: ClickRule::Required, allowed_unusable: 0.0 };
+        Behaviors::read(&source, &news)
+    };
+    let plain = read(file(&folder, "behaviors.tsv", &text)).unwrap();
+    let whole = gzip(text.as_bytes());
+    assert_eq!(read(file(&folder, "behaviors.tsv.gz", &whole)).unwrap(), plain);
+    let error = read(file(&folder, "cut.tsv.gz", &whole[..whole.len() - 9])).unwrap_err().to_string();
+    assert!(error.contains("cut.tsv.gz after line"), "{error}");
+}
+
+#[test]
 fn parquet_needs_a_file() {
     let format = Format::Parquet(KeyLayout::text("text").unwrap());
     let error = articles(&b""[..], "-", &format, LabelRule::Optional).unwrap_err().to_string();

@@ -200,7 +200,7 @@ mod parquet {
         );
         assert_eq!(
             error("class-label.parquet", layout("meta", &["text"])),
-            "class-label.parquet: column \"meta\" has the type a struct, expected texts, numbers, truth values or lists of them"
+            "class-label.parquet: column \"meta\" has the type struct, expected texts, numbers, truth values or lists of them"
         );
     }
 }

@@ -1,7 +1,6 @@
 //! Opens Parquet files and checks what can be checked before anything is decoded.
 
-use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
@@ -21,8 +20,8 @@ use crate::read::open_file;
 
 /// An open Parquet file.
 pub(crate) struct ParquetFile {
+    path: PathBuf,
     name: String,
-    file: File,
     metadata: ArrowReaderMetadata,
 }
 
@@ -41,7 +40,7 @@ impl ParquetFile {
             Ok(ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options.with_schema(schema))?)
         });
         let metadata = metadata.map_err(failed)?;
-        Ok(Self { name, file, metadata })
+        Ok(Self { path: path.to_owned(), name, metadata })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -81,12 +80,13 @@ impl ParquetFile {
         let before: u64 = self.row_groups()[..groups.first().copied().unwrap_or(0)].iter().sum();
         let failed = |source| DataError::Parquet { file: self.name.clone(), row: before, source };
         let leaves: Vec<usize> = columns.iter().flat_map(|column| column.leaves.clone()).collect();
+        // Readers on several threads need files of their own: copies of a handle share its position.
+        let file = open_file(&self.path)?;
         let reader = guarded(|| -> Result<_, Cause> {
             for &group in &groups {
-                pages::check(&self.file, self.metadata.metadata().row_group(group), &leaves)?;
+                pages::check(&file, self.metadata.metadata().row_group(group), &leaves)?;
             }
-            let builder =
-                ParquetRecordBatchReaderBuilder::new_with_metadata(self.file.try_clone()?, self.metadata.clone());
+            let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(file, self.metadata.clone());
             let mask = ProjectionMask::leaves(builder.parquet_schema(), leaves.iter().copied());
             Ok(builder.with_projection(mask).with_row_groups(groups).with_batch_size(rows).build()?)
         });

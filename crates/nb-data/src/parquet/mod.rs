@@ -16,4 +16,7 @@ mod rows;
 mod thrift;
 mod values;
 
-pub(crate) use rows::ParquetRows;
+pub(crate) use columns::Found;
+pub(crate) use file::ParquetFile;
+pub(crate) use rows::{ParquetRows, wrong_type};
+pub(crate) use values::array;

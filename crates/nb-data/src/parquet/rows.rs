@@ -103,13 +103,19 @@ impl ParquetRows {
 }
 
 /// Returns the error that a column is of a type that cannot be used.
-pub(super) fn wrong_type(file: &ParquetFile, column: &Found, expected: &'static str) -> DataError {
-    let data_type = match &column.data_type {
-        DataType::Struct(_) => "a struct".to_owned(),
-        other => other.to_string(),
-    };
+pub(crate) fn wrong_type(file: &ParquetFile, column: &Found, expected: &'static str) -> DataError {
     let (file, name) = (file.name().to_owned(), column.names.join("."));
-    DataError::ColumnType { file, name, found: data_type, expected }
+    DataError::ColumnType { file, name, found: described(&column.data_type), expected }
+}
+
+/// Returns a type as users know it.
+fn described(data_type: &DataType) -> String {
+    match data_type {
+        DataType::Struct(_) => "struct".to_owned(),
+        DataType::List(entry) => format!("list of {}", described(entry.data_type())),
+        DataType::Utf8View => "text".to_owned(),
+        other => other.to_string(),
+    }
 }
 
 impl std::fmt::Debug for ParquetRows {

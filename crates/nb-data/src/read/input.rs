@@ -16,14 +16,14 @@ const BUFFER: usize = 1 << 16;
 /// The text of a file, as UTF-8.
 ///
 /// A plain file has its own variant, so that reading one costs no more than reading its buffer.
-pub(super) enum Input {
+pub(crate) enum Input {
     Plain(BufReader<File>),
     Other(Box<dyn BufRead + Send>),
 }
 
 impl Input {
     /// Opens a file. Without an `encoding`, the text is UTF-8, or UTF-16 if its byte-order mark shows it.
-    pub(super) fn open(path: &Path, encoding: Option<Encoding>) -> Result<Self, DataError> {
+    pub(crate) fn open(path: &Path, encoding: Option<Encoding>) -> Result<Self, DataError> {
         let file = BufReader::with_capacity(BUFFER, open_file(path)?);
         let input = match Compression::of(path) {
             Compression::None => Self::Plain(file),

@@ -23,6 +23,11 @@ impl KeyPath {
     /// The largest number of dots.
     pub(super) const MOST_DOTS: usize = 32;
 
+    /// Returns a path that a data set prescribes.
+    pub(crate) fn fixed(path: &'static str) -> Self {
+        Self(path.into())
+    }
+
     /// Returns the path as text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -44,7 +44,7 @@ pub use compression::Compression;
 pub use delimiter::Delimiter;
 pub use encoding::Encoding;
 pub use format::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting};
-pub(crate) use input::open_file;
+pub(crate) use input::{Input, open_file};
 pub use key_path::KeyPath;
 pub use label_layout::LabelLayout;
 pub use layout::KeyLayout;

@@ -82,10 +82,10 @@ fn places(format: &Format, name: &str) -> Result<(Cut, Places), DataError> {
                 Field::Title => "title",
                 Field::Abstract => "text",
             };
-            let keys_of_text: Vec<&str> = fields.iter().map(key).collect();
-            (Cut::FilledLine, keys(Parts::of(&beir(&keys_of_text)?, IdRule::Required, name)?))
+            let keys_of_text: Vec<&'static str> = fields.iter().map(key).collect();
+            (Cut::FilledLine, keys(Parts::of(&beir(&keys_of_text), IdRule::Required, name)?))
         }
-        Format::BeirQueries => (Cut::FilledLine, keys(Parts::of(&beir(&["text"])?, IdRule::Required, name)?)),
+        Format::BeirQueries => (Cut::FilledLine, keys(Parts::of(&beir(&["text"]), IdRule::Required, name)?)),
         Format::Csv(layout) => {
             check_layout(layout, name)?;
             let places = match layout.header {
@@ -102,9 +102,12 @@ fn places(format: &Format, name: &str) -> Result<(Cut, Places), DataError> {
 }
 
 /// Returns the layout of BEIR's JSON lines.
-fn beir(text: &[&str]) -> Result<KeyLayout, DataError> {
-    let text = text.iter().map(|key| key.parse::<KeyPath>()).collect::<Result<_, _>>()?;
-    Ok(KeyLayout { label: None, text, id: Some("_id".parse()?) })
+fn beir(text: &[&'static str]) -> KeyLayout {
+    KeyLayout {
+        label: None,
+        text: text.iter().map(|key| KeyPath::fixed(key)).collect(),
+        id: Some(KeyPath::fixed("_id")),
+    }
 }
 
 /// Reads a stream whose content decides the meaning of its quotes into memory, and returns its records.

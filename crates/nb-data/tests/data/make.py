@@ -121,12 +121,64 @@ def text():
         (HERE / f"text-{encoding}.txt").write_bytes(f"{words}\r\nplain\n{words} {words}".encode(encoding))
 
 
+def impressions():
+    """An EB-NeRD folder and MIND's impressions, with unknown articles, repeated ones, and readers without a history."""
+    state = 7
+
+    def below(n):
+        nonlocal state
+        state = (state * 6364136223846793005 + 1442695040888963407) % 2**64
+        return (state >> 33) % n
+
+    articles = [{"article_id": 9000000 + 7 * i, "title": f"Titel {i}", "subtitle": None if i % 3 else f"Undertitel {i}",
+                 "body": f"Brødtekst {i}", "category": i % 4, "category_str": ["sport", "nyheder", "krimi", "penge"][i % 4]}
+                for i in range(30)]
+    known = [article["article_id"] for article in articles]
+    some = lambda count: [known[below(30)] if below(10) else 1 + below(5) for _ in range(count)]
+    history = [{"user_id": 100 + i, "article_id_fixed": some(below(9)), "scroll_percentage_fixed": [1.5]} for i in range(12)]
+    history[4]["article_id_fixed"] = None
+    behaviors = []
+    for i in range(40):
+        shown = some(1 + below(8))
+        clicked = [shown[below(len(shown))] for _ in range(below(3))]
+        behaviors.append({"impression_id": 500 + i, "article_id": None, "impression_time": "2023-05-18", "user_id": 100 + below(15),
+                          "article_ids_inview": shown, "article_ids_clicked": clicked})
+    behaviors[7]["article_ids_inview"] = []
+    behaviors[8]["article_ids_clicked"] = None
+    types = {"article_id": polars.Int32, "category": polars.Int16, "impression_id": polars.UInt32, "user_id": polars.UInt32,
+             "article_ids_inview": polars.List(polars.Int32), "article_ids_clicked": polars.List(polars.Int32),
+             "article_id_fixed": polars.List(polars.Int32), "scroll_percentage_fixed": polars.List(polars.Float32)}
+    folder = HERE / "ebnerd"
+    for name, content, groups in [("articles", articles, 100), ("train/behaviors", behaviors, 9), ("train/history", history, 5)]:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        overrides = {key: value for key, value in types.items() if key in content[0]}
+        frame = polars.DataFrame(content, schema_overrides=overrides)
+        frame.write_parquet(folder / f"{name}.parquet", row_group_size=groups)
+        if name == "train/behaviors":
+            (folder / "test").mkdir(exist_ok=True)
+            frame.drop("article_ids_clicked").write_parquet(folder / "test/behaviors.parquet")
+    histories = {row["user_id"]: row["article_id_fixed"] or [] for row in history}
+    save("ebnerd", [{**row, "history": histories.get(row["user_id"], [])} for row in behaviors])
+
+    lines, columns = [], []
+    for i in range(40):
+        read, shown = [f"N{below(40)}" for _ in range(below(6))], [f"N{below(40)}-{below(2)}" for _ in range(1 + below(6))]
+        lines.append(f"{i}\tU{below(9)}\t11/11/2019\t{' '.join(read)}\t{' '.join(shown)}\n")
+        columns.append({"impression_id": i, "history": read, "impressions": shown,
+                        "shown": [it[:-2] for it in shown], "clicked": [it[:-2] for it in shown if it[-1] == "1"]})
+    (HERE / "mind.tsv").write_text("".join(lines), encoding="utf-8")
+    pq.write_table(pa.Table.from_pylist(columns), HERE / "mind-list.parquet", row_group_size=11)
+    texts = [{key: " ".join(value) if isinstance(value, list) else str(value) for key, value in row.items()} for row in columns]
+    pq.write_table(pa.Table.from_pylist(texts), HERE / "mind-text.parquet", row_group_size=13, compression="zstd")
+
+
 if __name__ == "__main__":
     for old in HERE.glob("*.*"):
         if old.suffix != ".py":
             old.unlink()
-    shutil.rmtree(HERE / "hub", ignore_errors=True)
+    shutil.rmtree(HERE / "ebnerd", ignore_errors=True)
     datasets.disable_progress_bars()
     parquet()
     hugging_face()
     text()
+    impressions()
