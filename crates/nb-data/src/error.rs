@@ -235,6 +235,26 @@ pub enum DataError {
         most: usize,
     },
 
+    /// A data set without a split.
+    #[error("{}: no file of the split {split:?} found, expected one of the splits {found:?}", folder.display())]
+    NoSplit {
+        /// The data set's folder.
+        folder: PathBuf,
+        /// The requested split.
+        split: String,
+        /// The splits of the data set.
+        found: Vec<String>,
+    },
+
+    /// An invalid configuration of a data set.
+    #[error("{}: the header is no valid configuration of a data set: {found}", path.display())]
+    DatasetCard {
+        /// The file.
+        path: PathBuf,
+        /// The defect.
+        found: String,
+    },
+
     /// A Parquet file that is damaged or cannot be read.
     #[error("{file}: cannot read Parquet after row {row}")]
     Parquet {

@@ -19,6 +19,7 @@
 
 mod article;
 mod compression;
+mod dataset;
 mod delimiter;
 mod encoding;
 mod fields;
@@ -41,6 +42,7 @@ mod value;
 
 pub use article::{Article, Row};
 pub use compression::Compression;
+pub use dataset::dataset_files;
 pub use delimiter::Delimiter;
 pub use encoding::Encoding;
 pub use format::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting};
