@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use nb_data::read::{Article, Format, KeyLayout, KeyPath, LabelRule, Reason, Row, SkippedRow, Source};
+use nb_data::read::{Article, Format, KeyLayout, KeyPath, LabelRule, Reason, Row, SkippedRow, Source, dataset_files};
 use serde_json::Value;
 
 fn data(name: &str) -> PathBuf {
@@ -122,6 +122,66 @@ fn encodings_of_python() {
         let found: Vec<&str> = corpus.articles.iter().map(|article| article.first.as_str()).collect();
         assert_eq!(found, [words, "plain", &format!("{words} {words}")], "{encoding}");
     }
+}
+
+#[test]
+fn the_files_of_a_split_are_those_of_datasets() {
+    let cases = rows("folders.json");
+    assert_eq!(cases.len(), 11);
+    for case in &cases {
+        let folder = tempfile::tempdir().unwrap();
+        for file in case["files"].as_array().unwrap() {
+            let path = folder.path().join(file.as_str().unwrap());
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let is_card = path.ends_with("README.md");
+            fs::write(path, if is_card { case["card"].as_str().unwrap() } else { "" }).unwrap();
+        }
+        for (split, files) in case["splits"].as_object().unwrap() {
+            let mut expected: Vec<PathBuf> = Vec::new();
+            for file in files.as_array().unwrap() {
+                let path = folder.path().join(file.as_str().unwrap());
+                // `datasets` reads a file twice if two patterns match it.
+                if !expected.contains(&path) {
+                    expected.push(path);
+                }
+            }
+            // A folder of the configuration is joined as it stands.
+            let found = dataset_files(folder.path(), split).unwrap();
+            assert_eq!(found, expected, "{}, {split}", case["name"]);
+        }
+        let error = dataset_files(folder.path(), "absent").unwrap_err().to_string();
+        assert!(error.contains("no file of the split \"absent\" found, expected one of the splits [\""), "{error}");
+    }
+}
+
+#[test]
+fn headers_that_are_no_configuration_are_errors() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("a.csv"), "").unwrap();
+    let check = |header: &str, part: Option<&str>| {
+        fs::write(folder.path().join("README.md"), header).unwrap();
+        let found = dataset_files(folder.path(), "train").map_err(|error| error.to_string());
+        match part {
+            None => assert_eq!(found, Ok(vec![folder.path().join("a.csv")]), "{header}"),
+            Some(part) => assert!(found.as_ref().is_err_and(|error| error.contains(part)), "{header}: {found:?}"),
+        }
+    };
+    let empty = [
+        "",
+        "no header",
+        "---\nlicense: mit\n---\n",
+        "---\nconfigs: []\n---",
+        "---\nopen: 1\n",
+        "\u{feff}---\r\na: 1\r\n---\r\n",
+    ];
+    for header in empty {
+        check(header, None);
+    }
+    check("---\nconfigs: 3\n---\n", Some("README.md: the header is no valid configuration of a data set"));
+    check("---\n[\n---\n", Some("no valid configuration"));
+    let two = "---\nconfigs:\n- config_name: a\n- config_name: b\n---\n";
+    check(two, Some("configurations [\"a\", \"b\"] found, expected one of them to be the default"));
+    check("---\nconfigs:\n- config_name: a\n  data_files: x.csv\n---\n", Some("no file of the split \"train\""));
 }
 
 #[cfg(feature = "parquet")]

@@ -7,9 +7,13 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use smallvec::{SmallVec, smallvec};
 
 use super::key_path::KeyPath;
 use super::value::Value;
+
+/// The values of an object; those of an id, a label and two texts need no allocation.
+pub(super) type Values<'de> = SmallVec<[Value<'de>; 4]>;
 
 /// The wanted values of an object.
 #[derive(Debug)]
@@ -37,11 +41,11 @@ impl Wanted {
     ///
     /// # Errors
     /// If the text is not a JSON object.
-    pub(super) fn read<'de>(&mut self, text: &'de str) -> serde_json::Result<Vec<Value<'de>>> {
+    pub(super) fn read<'de>(&mut self, text: &'de str) -> serde_json::Result<Values<'de>> {
         let Self { paths, open, scratch: Scratch { readings, steps } } = self;
         readings.clear();
         readings.resize(paths.len(), None);
-        let mut values = vec![Value::Missing; paths.len()];
+        let mut values: Values = smallvec![Value::Missing; paths.len()];
         let found = Found { values: &mut values, readings };
         let mut json = serde_json::Deserializer::from_str(text);
         steps.clear();
@@ -349,7 +353,7 @@ mod tests {
     }
 
     fn check(text: &str, path: &str, expected: Value) {
-        assert_eq!(wanted(&[path]).read(text).unwrap(), [expected], "{text} {path}");
+        assert_eq!(wanted(&[path]).read(text).unwrap()[..], [expected], "{text} {path}");
     }
 
     fn text(text: &str) -> Value<'_> {
@@ -399,7 +403,7 @@ mod tests {
     #[test]
     fn several_paths_share_keys() {
         let found = wanted(&["m", "m.t", "t", "m.t"]).read(r#"{"m": {"t": "x"}, "t": "y"}"#).unwrap();
-        assert_eq!(found, [Value::Missing, text("x"), text("y"), text("x")]);
+        assert_eq!(found[..], [Value::Missing, text("x"), text("y"), text("x")]);
     }
 
     #[test]
@@ -414,14 +418,14 @@ mod tests {
     #[test]
     fn depth_costs_neither_stack_nor_precision() {
         let deep = |key: &str| format!("{{\"{key}\": {}1{}}}", "[".repeat(1_000_000), "]".repeat(1_000_000));
-        assert_eq!(wanted(&["a"]).read(&deep("b")).unwrap(), [Value::Missing]);
+        assert_eq!(wanted(&["a"]).read(&deep("b")).unwrap()[..], [Value::Missing]);
         let mut list = wanted(&["a"]);
-        assert_eq!(list.read(&deep("a")).unwrap(), [Value::List(vec![Value::Missing])]);
+        assert_eq!(list.read(&deep("a")).unwrap()[..], [Value::List(vec![Value::Missing])]);
         let nested = format!("{}1{}", "{\"a\":".repeat(200), "}".repeat(200));
-        assert_eq!(wanted(&["a.a.a"]).read(&nested).unwrap(), [Value::Missing]);
+        assert_eq!(wanted(&["a.a.a"]).read(&nested).unwrap()[..], [Value::Missing]);
         let path = ["a"; 33].join(".");
         let nested = format!("{}1{}", "{\"a\":".repeat(33), "}".repeat(33));
-        assert_eq!(wanted(&[&path]).read(&nested).unwrap(), [Value::Whole(1)]);
+        assert_eq!(wanted(&[&path]).read(&nested).unwrap()[..], [Value::Whole(1)]);
     }
 
     #[test]
@@ -462,7 +466,7 @@ mod tests {
                 Some(Json::Number(number)) => Value::Whole(number.as_i64().unwrap().into()),
                 _ => Value::Missing,
             };
-            prop_assert_eq!(wanted(&[&path]).read(&text).unwrap(), [expected]);
+            prop_assert_eq!(wanted(&[&path]).read(&text).unwrap().to_vec(), vec![expected]);
         }
 
         #[test]
