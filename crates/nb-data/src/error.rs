@@ -235,6 +235,13 @@ pub enum DataError {
         most: usize,
     },
 
+    /// A file without translations.
+    #[error("{file}: no translation found, expected tab-separated ids, titles and abstracts")]
+    NoTranslations {
+        /// The file.
+        file: String,
+    },
+
     /// A data set without a split.
     #[error("{}: no file of the split {split:?} found, expected one of the splits {found:?}", folder.display())]
     NoSplit {

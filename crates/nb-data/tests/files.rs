@@ -338,6 +338,35 @@ fn compressed_impressions_are_read() {
 }
 
 #[test]
+fn translations_replace_the_texts_of_their_articles() {
+    let folder = tempfile::tempdir().unwrap();
+    let news =
+        file(&folder, "news.tsv", "N1\tsports\tx\tA goal\tat last\nN2\tworld\tx\tRain\t\nN3\tworld\tx\tSun\tin Rome\n");
+    let rows = "N1\tTor\tendlich\nN2\tRegen\t\nN9\tx\ty\nN1\tzweites\t\nN3\t \t\n";
+    for header in ["", "nid\ttitle\tabstract\n"] {
+        let translations = Some(file(&folder, "de.tsv", format!("{header}{rows}")));
+        let format = Format::MindNews { fields: vec![Field::Title, Field::Abstract] };
+        let source = Source { translations, ..Source::labelled(&news, format) };
+        check(&source, &["1 #N1 sports|Tor|endlich", "2 #N2 world|Regen|", "3 #N3 world|Sun|in Rome"]);
+        let mut rows = source.open().unwrap();
+        assert_eq!((rows.by_ref().count(), rows.untranslated()), (3, 1));
+        let format = Format::MindNews { fields: vec![Field::Abstract] };
+        check(&Source { format, ..source }, &["1 #N1 sports|endlich|", "2 without text", "3 #N3 world|in Rome|"]);
+    }
+    let translations = Some(file(&folder, "empty.tsv", "nid\ttitle\tabstract\n"));
+    let source = Source { translations, ..Source::labelled(&news, Format::MindNews { fields: vec![Field::Title] }) };
+    let error = rows_error(&source);
+    assert!(
+        error.ends_with("empty.tsv: no translation found, expected tab-separated ids, titles and abstracts"),
+        "{error}"
+    );
+}
+
+fn rows_error(source: &Source) -> String {
+    rows(source).expect_err("an error")
+}
+
+#[test]
 fn parquet_needs_a_file() {
     let format = Format::Parquet(KeyLayout::text("text").unwrap());
     let error = articles(&b""[..], "-", &format, LabelRule::Optional).unwrap_err().to_string();

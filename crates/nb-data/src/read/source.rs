@@ -27,6 +27,9 @@ pub struct Source {
     /// The encoding of the text; `None` for UTF-8, or UTF-16 if a file begins with its byte-order mark. Parquet has no
     /// encoding.
     pub encoding: Option<Encoding>,
+    /// Translated titles and abstracts ([`Format::MindNews`] only), as xMIND has them: tab-separated ids, titles and
+    /// abstracts, with or without a header. Articles without a translation keep their text.
+    pub translations: Option<PathBuf>,
     /// The rule for rows without a label.
     pub labels: LabelRule,
     /// The largest share of unusable rows, from 0 to 1, that is not an error.
@@ -45,6 +48,7 @@ impl Source {
             parts: Vec::new(),
             format,
             encoding: None,
+            translations: None,
             labels: LabelRule::Required,
             allowed_unusable: Self::ALLOWED_UNUSABLE,
         }
@@ -77,7 +81,8 @@ impl Source {
         let is_file = self.files().iter().all(|path| path.is_file());
         let unquoted = if is_file { self.unquoted_line()? } else { None };
         let format = if is_file { self.format.decided(unquoted) } else { self.format.clone() };
-        let reading = Reading { format, encoding: self.encoding, labels: self.labels };
+        let translations = self.translations.clone();
+        let reading = Reading { format, encoding: self.encoding, translations, labels: self.labels };
         SourceRows::open(self.files().to_vec(), reading, unquoted)
     }
 

@@ -7,6 +7,7 @@ use super::encoding::Encoding;
 use super::format::{Format, LabelRule};
 use super::input::Input;
 use super::rows::{Articles, articles};
+use super::translations::Translations;
 use crate::error::DataError;
 #[cfg(feature = "parquet")]
 use crate::parquet::ParquetRows;
@@ -16,6 +17,7 @@ use crate::parquet::ParquetRows;
 pub(super) struct Reading {
     pub(super) format: Format,
     pub(super) encoding: Option<Encoding>,
+    pub(super) translations: Option<PathBuf>,
     pub(super) labels: LabelRule,
 }
 
@@ -30,6 +32,8 @@ pub struct SourceRows {
     current: Option<FileRows>,
     /// Number of lines in the files before the current one.
     before: u64,
+    translations: Option<Translations>,
+    untranslated: u64,
     unquoted: Option<u64>,
 }
 
@@ -82,7 +86,11 @@ impl SourceRows {
     pub(super) fn open(files: Vec<PathBuf>, reading: Reading, unquoted: Option<u64>) -> Result<Self, DataError> {
         let mut rest = files.into_iter();
         let current = rest.next().map(|path| FileRows::open(&path, &reading)).transpose()?;
-        Ok(Self { reading, rest, current, before: 0, unquoted })
+        let translations = match &reading.format {
+            Format::MindNews { .. } => reading.translations.as_deref().map(Translations::read).transpose()?,
+            _ => None,
+        };
+        Ok(Self { reading, rest, current, before: 0, translations, untranslated: 0, unquoted })
     }
 
     /// Returns the line on which a file with [`Quoting::Auto`](super::Quoting::Auto) shows that it was written without
@@ -96,6 +104,12 @@ impl SourceRows {
         self.unquoted.or(in_stream)
     }
 
+    /// Returns the number of articles so far that have no translation, if the source has translations.
+    #[must_use]
+    pub fn untranslated(&self) -> u64 {
+        self.untranslated
+    }
+
     /// Moves on to the next file; false after the last.
     fn next_file(&mut self) -> Result<bool, DataError> {
         self.before += self.current.take().map_or(0, |file| file.lines());
@@ -103,10 +117,15 @@ impl SourceRows {
         Ok(self.current.is_some())
     }
 
-    /// Numbers a row through all files.
-    fn numbered(&self, mut row: Row) -> Row {
+    /// Numbers a row through all files, and translates it.
+    fn finished(&mut self, mut row: Row) -> Row {
         match &mut row {
-            Row::Article(article) => article.line += self.before,
+            Row::Article(article) => {
+                article.line += self.before;
+                if let (Some(translations), Format::MindNews { fields }) = (&self.translations, &self.reading.format) {
+                    self.untranslated += u64::from(!translations.apply(article, fields));
+                }
+            }
             Row::Skipped(skipped) => skipped.line += self.before,
         }
         row
@@ -119,7 +138,7 @@ impl Iterator for SourceRows {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             match self.current.as_mut()?.next() {
-                Some(Ok(row)) => return Some(Ok(self.numbered(row))),
+                Some(Ok(row)) => return Some(Ok(self.finished(row))),
                 Some(Err(error)) => {
                     self.current = None;
                     return Some(Err(error));

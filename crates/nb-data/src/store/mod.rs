@@ -279,7 +279,7 @@ fn open(path: &Path, key: &[u8; 32]) -> Result<Opened, Unusable> {
 /// Hashes everything that the store's content depends on.
 fn key(source: &Source, tokenizer: &Tokenizer, max_tokens: usize) -> Result<[u8; 32], DataError> {
     let mut hasher = blake3::Hasher::new();
-    for path in source.files() {
+    for path in source.files().iter().chain(&source.translations) {
         let mut content = blake3::Hasher::new();
         File::open(path)
             .and_then(|file| content.update_reader(file).map(|_| ()))
