@@ -36,9 +36,9 @@ print("two words:", twice)
 assert twice == {"train": ["a", "b", "a"]}, twice
 
 card = "---\nconfigs:\n- config_name: default\n  data_files:\n  - split: train\n    path: [x/two.csv, x/*]\n---\n"
-patterns = rows("patterns", {"README.md": card, "x/one.csv": "text\n1\n", "x/two.csv": "text\n2\n"})
+patterns = rows("patterns", {"README.md": card, "x/one.csv": "text\nc\n", "x/two.csv": "text\nd\n"})
 print("two patterns:", patterns)
-assert patterns == {"train": ["2", "1", "2"]}, patterns
+assert patterns == {"train": ["d", "c", "d"]}, patterns
 
 once = rows("once", {"train-0.csv": "text\na\n", "train.csv": "text\nb\n"})
 assert once == {"train": ["a", "b"]}, once  # Control: one word in each name.

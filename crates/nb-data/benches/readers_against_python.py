@@ -11,6 +11,7 @@ memory of each process, as JSON. Needs polars and pyarrow.
 
 import argparse
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -105,8 +106,15 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         path = lambda name: str(Path(folder) / name)
         size = options.megabytes * 1_000_000
-        write_json(options.news, path("news.jsonl"), size)
-        write_impressions(options.behaviors, path("b.tsv"), path("lists.parquet"), path("words.parquet"), size)
+        # In processes of their own: the peak memory of a child begins with that of its parent.
+        for write, arguments in [
+            (write_json, (options.news, path("news.jsonl"), size)),
+            (write_impressions, (options.behaviors, path("b.tsv"), path("lists.parquet"), path("words.parquet"), size)),
+        ]:
+            process = multiprocessing.Process(target=write, args=arguments)
+            process.start()
+            process.join()
+            assert process.exitcode == 0
         read, behaviors = f"{options.examples}/read_throughput", f"{options.examples}/behaviors_throughput"
         news = str(options.news)
         sides = {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use nb_data::read::{
-    Article, Column, CsvLayout, Delimiter, Encoding, Field, Format, Header, KeyLayout, KeyPath, LabelLayout, LabelRule,
-    Quoting, Row, SkippedRow, Source, articles,
+    Article, Column, CsvLayout, Delimiter, Field, Format, Header, KeyLayout, KeyPath, LabelLayout, LabelRule, Quoting,
+    Row, SkippedRow, Source, articles,
 };
 use proptest::prelude::*;
 use tempfile::TempDir;

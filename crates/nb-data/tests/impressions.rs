@@ -29,12 +29,16 @@ fn numbers(row: &Value, key: &str) -> Vec<i64> {
 }
 
 fn ebnerd() -> (EbnerdFiles, IdIndex, Vec<i64>) {
-    let files = EbnerdFiles::find(&data("ebnerd/train")).unwrap();
-    let articles = read(&files.articles(&["title", "body"]).unwrap()).unwrap().articles;
+    let files = EbnerdFiles::find(&data("ebnerd/train")).expect("a split");
+    let articles = read(&files.articles(&["title", "body"]).expect("a source")).expect("articles").articles;
     let ids = IdIndex::new(articles.iter().map(|article| article.id.as_deref()));
     assert_eq!((articles[3].label.as_deref(), articles[3].first.as_str()), (Some("penge"), "Titel 3"));
     assert_eq!((articles[3].second.as_deref(), articles[3].id.as_deref()), (Some("Brødtekst 3"), Some("9000021")));
-    (files, ids, articles.iter().map(|article| article.id.as_ref().unwrap().parse().unwrap()).collect())
+    (
+        files,
+        ids,
+        articles.iter().map(|article| article.id.as_ref().expect("an id").parse().expect("a number")).collect(),
+    )
 }
 
 #[test]

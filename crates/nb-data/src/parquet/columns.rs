@@ -55,7 +55,7 @@ pub(crate) fn with_views(schema: &Schema) -> Schema {
 }
 
 fn fields_with_views(fields: &Fields) -> Fields {
-    fields.iter().map(|field| field_with_views(field)).collect()
+    fields.iter().map(field_with_views).collect()
 }
 
 fn field_with_views(field: &Arc<Field>) -> Arc<Field> {

@@ -3,6 +3,9 @@
 //! Strings without escapes are borrowed from the line. Values of other keys are only checked, with bounded memory and
 //! without recursion, so that neither their number nor their depth matters.
 
+mod entry;
+mod path;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -11,6 +14,8 @@ use smallvec::{SmallVec, smallvec};
 
 use super::key_path::KeyPath;
 use super::value::Value;
+use entry::Entry;
+use path::{Found, Open, Step};
 
 /// The values of an object; those of an id, a label and two texts need no allocation.
 pub(super) type Values<'de> = SmallVec<[Value<'de>; 4]>;
@@ -53,75 +58,6 @@ impl Wanted {
         json.end()?;
         Ok(values)
     }
-}
-
-/// The value of each path, and the reading of the path that led to it.
-struct Found<'f, 'de> {
-    values: &'f mut [Value<'de>],
-    readings: &'f mut [Option<u32>],
-}
-
-impl<'de> Found<'_, 'de> {
-    fn reborrow(&mut self) -> Found<'_, 'de> {
-        Found { values: self.values, readings: self.readings }
-    }
-
-    /// Stores a value unless a reading with precedence has led to another one.
-    fn store(&mut self, open: Open, value: Value<'de>) {
-        if self.readings[open.slot].is_none_or(|reading| open.reading <= reading) {
-            self.values[open.slot] = value;
-            self.readings[open.slot] = Some(open.reading);
-        }
-    }
-
-    /// Removes what an earlier object of the same key contained: the last of several equal keys counts, as in Python.
-    fn forget(&mut self, open: Open) {
-        if self.readings[open.slot].is_some_and(|reading| reading & open.mask() == open.reading) {
-            self.values[open.slot] = Value::Missing;
-            self.readings[open.slot] = None;
-        }
-    }
-}
-
-/// A path of which the part before `at` has led to the current object.
-#[derive(Clone, Copy, Debug)]
-struct Open {
-    /// The path's number.
-    slot: usize,
-    at: usize,
-    /// Number of dots in the part before `at`.
-    dots: u32,
-    /// A bit per dot, the first dot's the highest: 1 if the dot separates two keys, 0 if it is part of a key. The
-    /// smallest reading has precedence.
-    reading: u32,
-}
-
-impl Open {
-    /// Follows a key. Returns `None` if it does not continue the path.
-    fn follow(self, key: &str, paths: &[KeyPath]) -> Option<Step> {
-        let rest = &paths[self.slot].as_str()[self.at..];
-        let behind = rest.strip_prefix(key)?;
-        if behind.is_empty() {
-            return Some(Step::Here(self));
-        }
-        behind.strip_prefix('.')?;
-        let before = self.dots + key.bytes().filter(|&byte| byte == b'.').count() as u32;
-        let reading = self.reading | 1 << (31 - before);
-        Some(Step::Inside(Self { at: self.at + key.len() + 1, dots: before + 1, reading, ..self }))
-    }
-
-    /// The bits of the dots before `at`.
-    fn mask(self) -> u32 {
-        !u32::MAX.checked_shr(self.dots).unwrap_or(0)
-    }
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Step {
-    /// The path ends at this key.
-    Here(Open),
-    /// The path continues in the key's object.
-    Inside(Open),
 }
 
 /// An object that some paths lead into.
@@ -282,63 +218,6 @@ impl<'de> Visitor<'de> for Inner<'_, '_, 'de> {
         };
         let open: Vec<Open> = steps.iter().filter_map(inside).collect();
         Object { paths, open: &open, found, steps: &mut Vec::new() }.visit_map(map)
-    }
-}
-
-/// An entry of a list of labels.
-struct Entry;
-
-impl<'de> DeserializeSeed<'de> for Entry {
-    type Value = Value<'de>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value<'de>, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for Entry {
-    type Value = Value<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.write_str("an entry")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Value<'de>, E> {
-        Ok(Value::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Value<'de>, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Value<'de>, E> {
-        Ok(Value::Whole(value.into()))
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Value<'de>, E> {
-        Ok(Value::Whole(value.into()))
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Value<'de>, E> {
-        Ok(Value::Real(value))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Value<'de>, E> {
-        Ok(Value::Missing)
-    }
-
-    fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Value<'de>, S::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Missing)
-    }
-
-    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Value<'de>, M::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Value::Missing)
     }
 }
 
