@@ -210,6 +210,8 @@ fn article(record: &Record, columns: &Columns, labels: LabelRule) -> Result<Arti
     };
     let value = |place| Ok(field(Some(place))?.map_or(Value::Missing, |text| Value::Text(text.into())));
     let RowLabels { first: label, more: more_labels } = match &columns.label {
+        // The common case, without the detour.
+        Some(LabelPlaces::One(place)) => RowLabels { first: field(Some(*place))?.map(str::to_owned), more: Vec::new() },
         Some(places) => places.read(value)?,
         None => RowLabels::default(),
     };
