@@ -217,13 +217,6 @@ pub enum DataError {
         found: String,
     },
 
-    /// A separator that would split labels into nothing.
-    #[error("{file}: the separator of the labels is empty, expected one or more characters")]
-    LabelSeparator {
-        /// The file or stream.
-        file: String,
-    },
-
     /// A line, or a quoted field of several lines, that is too long to hold in memory.
     #[error("{file}:{line}: a line of more than {most} bytes found, expected a shorter one")]
     LongLine {
@@ -233,13 +226,6 @@ pub enum DataError {
         line: u64,
         /// The largest number of bytes.
         most: usize,
-    },
-
-    /// A file without translations.
-    #[error("{file}: no translation found, expected tab-separated ids, titles and abstracts")]
-    NoTranslations {
-        /// The file.
-        file: String,
     },
 
     /// A data set without a split.
@@ -286,13 +272,13 @@ pub enum DataError {
         expected: &'static str,
     },
 
-    /// A Parquet file as a stream, or in a build that cannot read it.
-    #[error("{file}: cannot read Parquet {reason}")]
-    NoParquet {
+    /// A file that cannot be read in the way that its source requires.
+    #[error("{file}: {problem}")]
+    Unsuitable {
         /// The file or stream.
         file: String,
-        /// The obstacle.
-        reason: &'static str,
+        /// What was found, and what was expected.
+        problem: &'static str,
     },
 
     /// A label set too small to learn from.

@@ -51,6 +51,11 @@ impl ParquetFile {
         self.metadata.schema()
     }
 
+    /// Returns the error that a batch lacks a column of the schema.
+    pub(crate) fn lacks_column(&self) -> DataError {
+        DataError::Parquet { file: self.name.clone(), row: 0, source: "a column is missing".into() }
+    }
+
     /// Returns the number of rows of each row group.
     pub(crate) fn row_groups(&self) -> Vec<u64> {
         self.metadata.metadata().row_groups().iter().map(|group| group.num_rows().unsigned_abs()).collect()

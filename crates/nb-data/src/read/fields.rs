@@ -4,7 +4,7 @@ use super::article::Article;
 use super::format::LabelRule;
 use super::key_path::KeyPath;
 use super::label_layout::{LabelLayout, LabelPlaces, RowLabels};
-use super::layout::{KeyLayout, one_or_two};
+use super::layout::{EMPTY_SEPARATOR, KeyLayout, one_or_two};
 use super::skipped::Reason;
 use super::text::{meaningful, texts};
 use super::value::Value;
@@ -38,7 +38,7 @@ impl Parts {
         if let Some(LabelLayout::Separated { separator, .. }) = &layout.label
             && separator.is_empty()
         {
-            return Err(DataError::LabelSeparator { file: name.to_owned() });
+            return Err(DataError::Unsuitable { file: name.to_owned(), problem: EMPTY_SEPARATOR });
         }
         let (first, second) = one_or_two(&layout.text, name)?;
         let mut paths: Vec<KeyPath> = layout.text.clone();

@@ -28,6 +28,9 @@ impl KeyLayout {
     }
 }
 
+/// The error of labels with nothing between them.
+pub(super) const EMPTY_SEPARATOR: &str = "the separator of the labels is empty, expected one or more characters";
+
 /// Returns the one or two parts of an article's text.
 pub(super) fn one_or_two<'a, T: PartialEq + fmt::Display>(
     texts: &'a [T],

@@ -8,7 +8,7 @@ use super::format::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting
 use super::json::Wanted;
 use super::key_path::KeyPath;
 use super::label_layout::{LabelLayout, LabelPlaces, RowLabels};
-use super::layout::{KeyLayout, one_or_two};
+use super::layout::{EMPTY_SEPARATOR, KeyLayout, one_or_two};
 use super::quoting::unquoted_line;
 use super::records::{Cut, Record, Records};
 use super::skipped::{Reason, SkippedRow};
@@ -95,8 +95,8 @@ fn places(format: &Format, name: &str) -> Result<(Cut, Places), DataError> {
             (layout.cut(), places)
         }
         Format::Parquet(_) => {
-            let reason = "from a stream, expected a file";
-            return Err(DataError::NoParquet { file: name.to_owned(), reason });
+            let problem = "cannot read Parquet from a stream, expected a file";
+            return Err(DataError::Unsuitable { file: name.to_owned(), problem });
         }
     })
 }
@@ -322,7 +322,7 @@ fn check_layout(layout: &CsvLayout, name: &str) -> Result<(), DataError> {
     if let Some(LabelLayout::Separated { separator, .. }) = &layout.label
         && separator.is_empty()
     {
-        return Err(DataError::LabelSeparator { file: name.to_owned() });
+        return Err(DataError::Unsuitable { file: name.to_owned(), problem: EMPTY_SEPARATOR });
     }
     one_or_two(&layout.text, name).map(|_| ())
 }

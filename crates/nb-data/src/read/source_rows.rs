@@ -52,9 +52,9 @@ impl FileRows {
             #[cfg(feature = "parquet")]
             Format::Parquet(layout) => Ok(Self::Parquet(Box::new(ParquetRows::open(path, layout, reading.labels)?))),
             #[cfg(not(feature = "parquet"))]
-            Format::Parquet(_) => Err(DataError::NoParquet {
+            Format::Parquet(_) => Err(DataError::Unsuitable {
                 file: name,
-                reason: "in this build, expected one with the feature `parquet`",
+                problem: "cannot read Parquet in this build, expected one with the feature `parquet`",
             }),
             format => {
                 let rows = articles(Input::open(path, reading.encoding)?, &name, format, reading.labels)?;

@@ -46,7 +46,10 @@ impl Translations {
             }
         }
         if by_id.is_empty() {
-            return Err(DataError::NoTranslations { file: name });
+            return Err(DataError::Unsuitable {
+                file: name,
+                problem: "no translation found, expected tab-separated ids, titles and abstracts",
+            });
         }
         Ok(Self { by_id })
     }

@@ -5,8 +5,7 @@ use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
 use super::super::parse::Rules;
-use super::id_lists::{Id, IdLists, Ids, is_id, is_id_list};
-use super::{ROWS, missing};
+use super::id_lists::{Id, IdLists, Ids, ROWS, is_id, is_id_list};
 use crate::error::DataError;
 use crate::parquet::{Found, ParquetFile, array, wrong_type};
 
@@ -98,8 +97,8 @@ fn read_group(file: &ParquetFile, columns: &[Found], group: usize, rules: &Rules
     let mut part = Part::default();
     for batch in file.batches(columns, vec![group], ROWS)? {
         let batch = batch?;
-        let (readers, _) = array(&batch, &columns[0]).ok_or_else(|| missing(file))?;
-        let (lists, around) = array(&batch, &columns[1]).ok_or_else(|| missing(file))?;
+        let (readers, _) = array(&batch, &columns[0]).ok_or_else(|| file.lacks_column())?;
+        let (lists, around) = array(&batch, &columns[1]).ok_or_else(|| file.lacks_column())?;
         let (ids, lists) = (Ids::new(&readers), IdLists::new(&lists, &around));
         let mut found = Vec::new();
         for row in 0..batch.num_rows() {

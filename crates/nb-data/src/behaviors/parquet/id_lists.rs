@@ -8,6 +8,9 @@ use arrow_schema::DataType;
 use super::super::parse::tokens;
 use crate::IdIndex;
 
+/// Rows decoded at a time.
+pub(super) const ROWS: usize = 4096;
+
 /// The ids of a batch.
 pub(super) enum Ids<'a> {
     Numbers(Vec<i64>),

@@ -4,11 +4,13 @@
 mod histories;
 mod id_lists;
 
+use std::path::Path;
+
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use rayon::prelude::*;
 
 use self::histories::ReaderHistories;
-use self::id_lists::{Id, IdLists, Ids, is_id, is_id_list};
+use self::id_lists::{Id, IdLists, Ids, ROWS, is_id, is_id_list};
 use super::blocks::{Content, Histories, Stopped};
 use super::clicks::{ClickRule, NO_LABEL};
 use super::layout::{CandidateColumns, HistoryColumns, ImpressionLayout};
@@ -16,10 +18,6 @@ use super::parse::{Part, Rules, Shown};
 use crate::error::DataError;
 use crate::parquet::{Found, ParquetFile, array, wrong_type};
 use crate::read::{Reason, SkippedRow};
-use std::path::Path;
-
-/// Rows decoded at a time.
-const ROWS: usize = 4096;
 
 /// Reads the impressions of a file.
 pub(super) fn read(path: &Path, layout: &ImpressionLayout, rules: &Rules) -> Result<Content, DataError> {
@@ -31,13 +29,12 @@ pub(super) fn read(path: &Path, layout: &ImpressionLayout, rules: &Rules) -> Res
         }
         HistoryColumns::Absent | HistoryColumns::Column(_) => None,
     };
-    let mut columns = Columns::find(&file, layout, rules.clicks)?;
+    let columns = Columns::find(&file, layout, rules.clicks)?;
     let mut content = Content::default();
     if let Some(readers) = &readers {
         content.report.unknown_history = readers.unknown;
     }
     let groups: Vec<usize> = (0..file.row_groups().len()).collect();
-    columns.found.shrink_to_fit();
     for wave in groups.chunks(rayon::current_num_threads().max(1)) {
         let read = |&group: &usize| columns.read_group(&file, group, readers.as_ref(), rules);
         let parts: Vec<Result<Vec<Part>, DataError>> = wave.par_iter().map(read).collect();
@@ -56,11 +53,6 @@ pub(super) fn read(path: &Path, layout: &ImpressionLayout, rules: &Rules) -> Res
     }
     content.columns.shrink_to_fit();
     Ok(content)
-}
-
-/// Returns the error that a batch lacks a column of the schema.
-fn missing(file: &ParquetFile) -> DataError {
-    DataError::Parquet { file: file.name().to_owned(), row: 0, source: "a column is missing".into() }
 }
 
 /// The columns of the impressions, by their positions in `found`.
@@ -150,7 +142,7 @@ impl Columns {
         rules: &Rules,
     ) -> Result<Part, DataError> {
         let arrays: Option<Vec<_>> = self.found.iter().map(|found| array(batch, found)).collect();
-        let arrays = arrays.ok_or_else(|| missing(file))?;
+        let arrays = arrays.ok_or_else(|| file.lacks_column())?;
         let list = |place: usize| IdLists::new(&arrays[place].0, &arrays[place].1);
         let id = |place: usize| IdColumn { array: &arrays[place].0, ids: Ids::new(&arrays[place].0) };
         let history = match (self.history, readers) {

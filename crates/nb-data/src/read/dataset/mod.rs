@@ -81,11 +81,12 @@ fn collect(folder: &Path, prefix: &str, depth: usize, files: &mut Vec<String>) -
         let entry = entry?;
         let Ok(name) = entry.file_name().into_string() else { continue };
         let (path, relative) = (entry.path(), format!("{prefix}{name}"));
-        if path.is_dir() {
+        // Links to files are common in the hub's cache; links to folders may form a circle.
+        if entry.file_type()?.is_dir() {
             if depth < MOST_DEPTH {
                 collect(&path, &format!("{relative}/"), depth + 1, files)?;
             }
-        } else if !IGNORED.contains(&name.as_str()) && format_of(&name).is_some() {
+        } else if path.is_file() && !IGNORED.contains(&name.as_str()) && format_of(&name).is_some() {
             files.push(relative);
         }
     }
