@@ -5,6 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use nb_data::IdIndex;
+use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule, ImpressionLayout};
 use nb_data::random::Stream;
 use nb_data::read::{Format, KeyLayout, LabelRule, Source};
 use tempfile::TempDir;
@@ -108,6 +110,46 @@ fn no_mutation_escapes() {
         println!("{good} files read, {bad} errors, peak memory {before} MiB before and {after} MiB after");
         assert!(after < before + 1200, "{before} MiB before, {after} MiB after");
     }
+}
+
+#[test]
+fn no_mutation_of_impressions_escapes() {
+    let count: usize = std::env::var("NB_MUTATIONS").ok().and_then(|it| it.parse().ok()).unwrap_or(300);
+    let folder = tempfile::tempdir().unwrap();
+    let news = IdIndex::new((0..40).map(|i| format!("N{i}")).collect::<Vec<_>>().iter().map(|id| Some(id.as_str())));
+    let numbers = IdIndex::new(
+        (0..30).map(|i| (9_000_000 + 7 * i).to_string()).collect::<Vec<_>>().iter().map(|id| Some(id.as_str())),
+    );
+    let history = data("ebnerd/train/history.parquet");
+    let (mut good, mut bad) = (0, 0);
+    for (seed, name) in
+        ["mind-list.parquet", "mind-text.parquet", "ebnerd/train/behaviors.parquet", "ebnerd/train/history.parquet"]
+            .iter()
+            .enumerate()
+    {
+        let original = fs::read(data(name)).unwrap();
+        let mut random = Stream::new(100 + seed as u64);
+        for _ in 0..count {
+            let mut bytes = original.clone();
+            mutate(&mut bytes, &mut random);
+            let damaged = write(&folder, &bytes);
+            let (path, layout, news) = match seed {
+                0 | 1 => (damaged, ImpressionLayout::mind(), &news),
+                2 => (damaged, ImpressionLayout::ebnerd(&history), &numbers),
+                _ => (data("ebnerd/train/behaviors.parquet"), ImpressionLayout::ebnerd(&damaged), &numbers),
+            };
+            let source = BehaviorSource { path, history: 3, clicks: ClickRule::Optional, allowed_unusable: 1.0 };
+            match Behaviors::read_parquet(&source, &layout, news) {
+                Ok(behaviors) => {
+                    assert!((0..behaviors.len()).all(|i| behaviors.history(i).len() <= 3));
+                    good += 1;
+                }
+                Err(_) => bad += 1,
+            }
+        }
+    }
+    println!("{good} files of impressions read, {bad} errors");
+    assert!(good > 0 && bad > 0, "{good} files read, {bad} errors");
 }
 
 #[test]

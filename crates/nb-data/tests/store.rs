@@ -233,6 +233,27 @@ fn ids_beyond_sixteen_bits_survive() {
     assert_eq!(open(vocab.path(), &source, &tokenizer).batch(&[0]).ids, [1, 70_002, 4, 2]);
 }
 
+#[test]
+fn a_store_depends_on_how_its_bytes_are_read() {
+    let (folder, tokenizer) = (folder(), golden_tokenizer());
+    let plain = mind(file(&folder, "news.tsv", NEWS));
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, NEWS.as_bytes()).unwrap();
+    let packed = mind(file(&folder, "news.tsv.gz", encoder.finish().unwrap()));
+    let latin = Source { encoding: Some("latin1".parse().unwrap()), ..plain.clone() };
+    let parts = Source { parts: vec![plain.path.clone(), packed.path.clone()], ..mind(folder.path()) };
+    let translations = Some(file(&folder, "de.tsv", "N1\train\tstorm\n"));
+    let translated = Source { translations, ..plain.clone() };
+    let stores = [&plain, &packed, &latin, &parts, &translated].map(|source| open(folder.path(), source, &tokenizer));
+    let paths: std::collections::BTreeSet<_> = stores.iter().map(|store| store.path().to_owned()).collect();
+    assert_eq!(paths.len(), 5);
+    let rows: Vec<u32> = (0..stores[0].len() as u32).collect();
+    assert_eq!(stores[1].batch(&rows), stores[0].batch(&rows));
+    assert_eq!(stores[3].len(), 2 * stores[0].len());
+    assert_eq!(stores[3].label(stores[0].len()), stores[0].label(0));
+    assert!(open(folder.path(), &parts, &tokenizer).origin() == &nb_data::store::Origin::Found);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
