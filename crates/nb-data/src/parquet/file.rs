@@ -51,6 +51,12 @@ impl ParquetFile {
         self.metadata.schema()
     }
 
+    /// Takes the values of a batch, and turns a panic into an error: the arrays of a damaged file may contradict themselves.
+    pub(crate) fn guarded<T>(&self, work: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
+        let failed = |source| DataError::Parquet { file: self.name.clone(), row: 0, source };
+        guarded(|| Ok::<_, Cause>(work())).map_err(failed)?
+    }
+
     /// Returns the error that a batch lacks a column of the schema.
     pub(crate) fn lacks_column(&self) -> DataError {
         DataError::Parquet { file: self.name.clone(), row: 0, source: "a column is missing".into() }

@@ -1,6 +1,6 @@
 //! The histories of readers from a file of their own.
 
-use arrow_array::Array;
+use arrow_array::{Array, RecordBatch};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
 
@@ -97,20 +97,31 @@ fn read_group(file: &ParquetFile, columns: &[Found], group: usize, rules: &Rules
     let mut part = Part::default();
     for batch in file.batches(columns, vec![group], ROWS)? {
         let batch = batch?;
-        let (readers, _) = array(&batch, &columns[0]).ok_or_else(|| file.lacks_column())?;
-        let (lists, around) = array(&batch, &columns[1]).ok_or_else(|| file.lacks_column())?;
-        let (ids, lists) = (Ids::new(&readers), IdLists::new(&lists, &around));
-        let mut found = Vec::new();
-        for row in 0..batch.num_rows() {
-            let Some(id) = ids.get(row).filter(|_| readers.is_valid(row)) else { continue };
-            lists.read(row, &mut found);
-            part.push(id, &found, rules);
-        }
+        file.guarded(|| part.read(file, columns, &batch, rules))?;
     }
     Ok(part)
 }
 
 impl Part {
+    fn read(
+        &mut self,
+        file: &ParquetFile,
+        columns: &[Found],
+        batch: &RecordBatch,
+        rules: &Rules,
+    ) -> Result<(), DataError> {
+        let (readers, _) = array(batch, &columns[0]).ok_or_else(|| file.lacks_column())?;
+        let (lists, around) = array(batch, &columns[1]).ok_or_else(|| file.lacks_column())?;
+        let (ids, lists) = (Ids::new(&readers), IdLists::new(&lists, &around));
+        let mut found = Vec::new();
+        for row in 0..batch.num_rows() {
+            let Some(id) = ids.get(row).filter(|_| readers.is_valid(row)) else { continue };
+            lists.read(row, &mut found);
+            self.push(id, &found, rules);
+        }
+        Ok(())
+    }
+
     fn push(&mut self, reader: Id, articles: &[Id], rules: &Rules) {
         let ReaderHistories { rows, spans, unknown, .. } = &mut self.histories;
         let start = rows.len();

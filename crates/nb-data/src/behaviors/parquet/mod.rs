@@ -130,7 +130,10 @@ impl Columns {
         readers: Option<&ReaderHistories>,
         rules: &Rules,
     ) -> Result<Vec<Part>, DataError> {
-        let batch = |batch: Result<RecordBatch, DataError>| self.read_batch(file, &batch?, readers, rules);
+        let batch = |batch: Result<RecordBatch, DataError>| {
+            let batch = batch?;
+            file.guarded(|| self.read_batch(file, &batch, readers, rules))
+        };
         file.batches(&self.found, vec![group], ROWS)?.map(batch).collect()
     }
 
