@@ -18,7 +18,7 @@ fn layout(choice: u8) -> CsvLayout {
     let name = |name: &str| Column::Name(name.to_owned());
     let named = choice & 8 != 0;
     CsvLayout {
-        label: (choice & 16 != 0).then(|| if named { name("label") } else { Column::Number(0) }),
+        label: (choice & 16 != 0).then(|| if named { name("label") } else { Column::Number(0) }.into()),
         text: match (named, choice & 32 != 0) {
             (true, true) => vec![name("title"), name("text")],
             (true, false) => vec![name("text")],
@@ -26,7 +26,7 @@ fn layout(choice: u8) -> CsvLayout {
             (false, false) => vec![Column::Number(usize::MAX)],
         },
         header: if choice & 4 != 0 { Header::Present } else { Header::Absent },
-        delimiter: [b',', b'\t', b';', b'|'][usize::from(choice & 3)],
+        delimiter: [",", "\t", ";", "_!_"][usize::from(choice & 3)].parse().expect("a delimiter"),
         quoting: [Quoting::Auto, Quoting::Csv, Quoting::None, Quoting::Auto][usize::from(choice >> 6)],
     }
 }

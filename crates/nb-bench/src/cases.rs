@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use nb_data::read::{Column, CsvLayout, Field, Format, Header, Quoting, Source};
+use nb_data::read::{Column, CsvLayout, Delimiter, Field, Format, Header, Quoting, Source};
 use nb_data::sample::{self, SampleSize};
 
 /// A data set, a folder inside `--data`.
@@ -164,10 +164,10 @@ impl Corpora {
 pub fn article_source(corpus: Corpus, path: PathBuf, fields: ArticleFields) -> Source {
     let format = match corpus {
         Corpus::Dataset => Format::Csv(CsvLayout {
-            label: Some(Column::Number(0)),
+            label: Some(Column::Number(0).into()),
             text: fields.columns().iter().map(|&column| Column::Number(column)).collect(),
             header: Header::Absent,
-            delimiter: b',',
+            delimiter: Delimiter::COMMA,
             quoting: Quoting::Auto,
         }),
         Corpus::Sample => Format::MindNews { fields: fields.mind_fields() },

@@ -235,8 +235,8 @@ mod tests {
 
     #[test]
     fn quotes_in_a_field_are_doubled() {
-        let article =
-            Article { line: 1, id: None, label: Some("sports".into()), first: "A \"win\", late".into(), second: None };
+        let (label, first) = (Some("sports".into()), "A \"win\", late".into());
+        let article = Article { line: 1, label, first, ..Article::default() };
         assert_eq!(csv_record(&article), "\"sports\",\"A \"\"win\"\", late\",\"\"\n");
     }
 }

@@ -4,7 +4,8 @@
 //! cargo run --release -p nb-data --example behaviors_throughput -- behaviors.tsv news.tsv
 //! ```
 //!
-//! The article ids are the first column of their file. Reading them is not timed.
+//! A file that ends in `.parquet` has MIND's columns `impression_id`, `history` and `impressions`; this needs the feature
+//! `parquet`. The article ids are the first column of their file. Reading them is not timed.
 
 use std::fs;
 use std::time::Instant;
@@ -24,7 +25,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let source = BehaviorSource { path, history: usize::MAX, clicks: ClickRule::Required, allowed_unusable: 0.1 };
 
     let start = Instant::now();
-    let behaviors = Behaviors::read(&source, &news)?;
+    let behaviors = read(&source, &news)?;
     let seconds = start.elapsed().as_secs_f64();
 
     let all = 0..behaviors.len();
@@ -38,4 +39,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         behaviors.len()
     );
     Ok(())
+}
+
+#[cfg(feature = "parquet")]
+fn read(source: &BehaviorSource, news: &IdIndex) -> Result<Behaviors, nb_data::DataError> {
+    match source.path.extension() {
+        Some(extension) if extension == "parquet" => {
+            Behaviors::read_parquet(source, &nb_data::behaviors::ImpressionLayout::mind(), news)
+        }
+        _ => Behaviors::read(source, news),
+    }
+}
+
+#[cfg(not(feature = "parquet"))]
+fn read(source: &BehaviorSource, news: &IdIndex) -> Result<Behaviors, nb_data::DataError> {
+    Behaviors::read(source, news)
 }

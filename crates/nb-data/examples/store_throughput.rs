@@ -9,7 +9,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use nb_data::read::{Column, CsvLayout, Format, Header, Quoting, Row, Source};
+use nb_data::read::{Column, CsvLayout, Delimiter, Format, Header, Quoting, Row, Source};
 use nb_data::{TokenStore, Tokenizer};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         return Err("usage: store_throughput FILE.csv CHECKPOINT MAX_TOKENS".into());
     };
     let text = vec![Column::Number(1), Column::Number(2)];
-    let (label, header, delimiter) = (Some(Column::Number(0)), Header::Absent, b',');
+    let (label, header, delimiter) = (Some(Column::Number(0).into()), Header::Absent, Delimiter::COMMA);
     let layout = CsvLayout { label, text, header, delimiter, quoting: Quoting::Auto };
     let source = Source::labelled(csv, Format::Csv(layout));
     let tokenizer = Tokenizer::from_folder(Path::new(checkpoint))?;

@@ -147,11 +147,11 @@ pub enum DataError {
     },
 
     /// A column name that is not in the header.
-    #[error("{file}:{line}: no column {name:?} found, expected one of {columns:?}")]
+    #[error("{}: no column {name:?} found, expected one of {columns:?}", place(file, *line))]
     UnknownColumn {
         /// The file or stream.
         file: String,
-        /// The header's line.
+        /// The header's line; 0 in a format without one.
         line: u64,
         /// The requested name.
         name: String,
@@ -186,11 +186,9 @@ pub enum DataError {
         file: String,
     },
 
-    /// A byte that cannot separate fields.
-    #[error("{file}: the delimiter is '{found}', expected an ASCII character other than a quote or a line break")]
+    /// A text that cannot separate fields.
+    #[error("the delimiter is '{found}', expected one or more characters without quotes and line breaks")]
     Delimiter {
-        /// The file or stream.
-        file: String,
         /// The delimiter, escaped.
         found: String,
     },
@@ -200,6 +198,87 @@ pub enum DataError {
     ColumnSyntax {
         /// The text that was given.
         found: String,
+    },
+
+    /// A name that is no encoding.
+    #[error(
+        "unknown encoding {found:?}, expected a name such as utf-8, utf-16, gbk, gb18030, big5, shift_jis, euc-jp, euc-kr, \
+         latin1, windows-1252, windows-1251 or koi8-r"
+    )]
+    UnknownEncoding {
+        /// The name that was given.
+        found: String,
+    },
+
+    /// A text that is no path of keys.
+    #[error("invalid key {found:?}, expected a name, or names with at most 32 dots between them")]
+    KeyPath {
+        /// The text that was given, or its beginning.
+        found: String,
+    },
+
+    /// A line, or a quoted field of several lines, that is too long to hold in memory.
+    #[error("{file}:{line}: a line of more than {most} bytes found, expected a shorter one")]
+    LongLine {
+        /// The file or stream.
+        file: String,
+        /// The line, counted from 1.
+        line: u64,
+        /// The largest number of bytes.
+        most: usize,
+    },
+
+    /// A data set without a split.
+    #[error("{}: no file of the split {split:?} found, expected one of the splits {found:?}", folder.display())]
+    NoSplit {
+        /// The data set's folder.
+        folder: PathBuf,
+        /// The requested split.
+        split: String,
+        /// The splits of the data set.
+        found: Vec<String>,
+    },
+
+    /// An invalid configuration of a data set.
+    #[error("{}: the header is no valid configuration of a data set: {found}", path.display())]
+    DatasetCard {
+        /// The file.
+        path: PathBuf,
+        /// The defect.
+        found: String,
+    },
+
+    /// A Parquet file that is damaged or cannot be read.
+    #[error("{file}: cannot read Parquet after row {row}")]
+    Parquet {
+        /// The file.
+        file: String,
+        /// Number of rows read before.
+        row: u64,
+        /// The cause.
+        source: Box<dyn Error + Send + Sync>,
+    },
+
+    /// A column whose type cannot be used.
+    #[error("{file}: column {name:?} has the type {found}, expected {expected}")]
+    ColumnType {
+        /// The file.
+        file: String,
+        /// The column.
+        name: String,
+        /// Its type.
+        found: String,
+        /// The types that can be used.
+        expected: &'static str,
+    },
+
+    /// A file that cannot be read in the way that its source requires.
+    #[error("{file}: {problem}")]
+    Unsuitable {
+        /// The file or stream.
+        file: String,
+        /// What was found, and what was expected.
+        problem: &'static str,
     },
 
     /// A label set too small to learn from.
@@ -324,4 +403,9 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Returns a file and a line, or the file alone for line 0.
+fn place(file: &str, line: u64) -> String {
+    if line == 0 { file.to_owned() } else { format!("{file}:{line}") }
 }

@@ -140,6 +140,19 @@ impl IdIndex {
         }
     }
 
+    /// Returns the row of an id that consists of the digits of a number.
+    #[cfg(feature = "parquet")]
+    #[inline]
+    pub(crate) fn row_of_number(&self, number: i64) -> Option<u32> {
+        if self.prefix == Prefix::Empty
+            && let Some(&row) = usize::try_from(number).ok().and_then(|number| self.numbered.get(number))
+            && row != NO_ROW
+        {
+            return Some(row);
+        }
+        if self.others.is_empty() { None } else { self.row(number.to_string().as_bytes()) }
+    }
+
     /// Returns the number of an id that consists of the prefix and a number without leading zeros, so that no two ids
     /// have the same number.
     #[inline]

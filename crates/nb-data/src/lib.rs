@@ -1,20 +1,22 @@
 //! News data for BERT, without libtorch: from a file of articles to packed batches of token ids.
 //!
 //! ```text
-//! news.tsv, *.csv, *.txt ─ read ─ Article ─ Tokenizer ─ TokenStore (memory-mapped) ─ batch(rows) ─ TokenBatch
+//! tsv, csv, jsonl, parquet, txt ─ read ─ Article ─ Tokenizer ─ TokenStore (memory-mapped) ─ batch(rows) ─ TokenBatch
 //!                                   labels ─ Labels          order(seed, epoch), cut(size) ─ rows
 //! ```
 //!
-//! - [`read`]: streaming readers for MIND's `news.tsv`, CSV and TSV, BEIR's JSON lines, and plain lines; unusable rows
-//!   are counted.
+//! - [`read`]: streaming readers for MIND's `news.tsv`, CSV and TSV, JSON lines, Parquet, BEIR, and plain lines, compressed
+//!   or not, in any encoding; unusable rows are counted.
 //! - [`labels`]: the label set, collected from training data.
-//! - [`behaviors`]: MIND's `behaviors.tsv` (the articles that readers were shown and clicked), read in parallel;
+//! - [`behaviors`]: MIND's `behaviors.tsv` and EB-NeRD (the articles that readers were shown and clicked), read in parallel;
 //!   training samples, negatives, batches of readers. [`IdIndex`] finds the rows of articles by their ids.
 //! - [`beir`]: queries, a corpus and judgements in BEIR's layout; training batches, and the conversion of articles.
 //! - [`random`]: a random number generator whose numbers are part of this crate's contract.
 //! - [`batch`]: seeded shuffling, cutting into batches, packed token batches.
 //! - [`sample`]: a generated corpus for trying things out.
 //! - `tokenizer`, `store` (feature `tokenize`, on by default): a checkpoint's tokenizer and the on-disk token store.
+//!
+//! Feature `parquet` (off by default) reads Parquet files of articles and impressions.
 //!
 //! The crate does not deal with tensors, devices, models or configuration files, and prints nothing.
 
@@ -26,6 +28,8 @@ mod error;
 mod ids;
 pub mod labels;
 mod missing;
+#[cfg(feature = "parquet")]
+mod parquet;
 pub mod random;
 pub mod read;
 pub mod sample;

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use nb_data::beir::{Conversion, Folder, Judged, Pair, Qrels, QueryBatch, ReadReport, Split, Written, from_news};
 use nb_data::read::{
-    Article, Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, ReasonCount, Row, SkippedRow,
-    Source, articles, read,
+    Article, Column, CsvLayout, Delimiter, Field, Format, Header, LabelRule, Quoting, Reason, ReasonCount, Row,
+    SkippedRow, Source, articles, read,
 };
 use nb_data::{DataError, IdIndex};
 use proptest::prelude::*;
@@ -20,7 +20,7 @@ fn corpus() -> Format {
 /// Reads all rows of a text and formats them: `line id|first|second`, or `line reason`.
 fn rows(text: impl AsRef<[u8]>, format: &Format) -> Vec<String> {
     let show = |row| match row {
-        Row::Article(Article { line, id, label, first, second }) => {
+        Row::Article(Article { line, id, label, first, second, .. }) => {
             assert_eq!(label, None);
             format!("{line} {}|{first}|{}", id.expect("an id"), second.unwrap_or_default())
         }
@@ -73,7 +73,7 @@ fn unusable_lines_are_reported_by_reason() {
         "7 without text",
         "8 without text",
         "9 that are not UTF-8",
-        "10 that are not JSON objects",
+        "10 without text",
         "11 that are not JSON objects",
     ];
     assert_eq!(rows(lines.join(&b'\n'), &Format::BeirQueries), expected);
@@ -336,7 +336,7 @@ fn csv(path: PathBuf) -> Source {
         label: None,
         text: vec![Column::Number(0), Column::Number(1)],
         header: Header::Absent,
-        delimiter: b',',
+        delimiter: Delimiter::COMMA,
         quoting: Quoting::Auto,
     };
     Source { labels: LabelRule::Optional, ..Source::labelled(path, Format::Csv(layout)) }

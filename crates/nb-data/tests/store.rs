@@ -6,7 +6,9 @@ use std::fs;
 use std::path::Path;
 
 use common::{checkpoint, file, folder, golden_tokenizer, tokenizer};
-use nb_data::read::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting, Reason, ReasonCount, Source, read};
+use nb_data::read::{
+    Column, CsvLayout, Delimiter, Field, Format, Header, LabelRule, Quoting, Reason, ReasonCount, Source, read,
+};
 use nb_data::store::Origin;
 use nb_data::{DataError, Labels, TokenBatch, TokenStore, Tokenizer};
 use proptest::prelude::*;
@@ -182,10 +184,10 @@ fn an_unusable_source_leaves_no_store() {
     assert!(matches!(error(&mind(file(&folder, "empty.tsv", ""))), DataError::NoRows { .. }));
     assert!(matches!(error(&mind(file(&folder, "bad.tsv", "N1\nN2\n"))), DataError::NoRows { .. }));
     let layout = CsvLayout {
-        label: Some(Column::Number(0)),
+        label: Some(Column::Number(0).into()),
         text: vec![Column::Number(1)],
         header: Header::Absent,
-        delimiter: b',',
+        delimiter: Delimiter::COMMA,
         quoting: Quoting::Auto,
     };
     let open_quote = Source::labelled(file(&folder, "open.csv", "1,a\n2,\"b\n"), Format::Csv(layout));
@@ -231,6 +233,27 @@ fn ids_beyond_sixteen_bits_survive() {
     assert_eq!(open(vocab.path(), &source, &tokenizer).batch(&[0]).ids, [1, 70_002, 4, 2]);
 }
 
+#[test]
+fn a_store_depends_on_how_its_bytes_are_read() {
+    let (folder, tokenizer) = (folder(), golden_tokenizer());
+    let plain = mind(file(&folder, "news.tsv", NEWS));
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    std::io::Write::write_all(&mut encoder, NEWS.as_bytes()).unwrap();
+    let packed = mind(file(&folder, "news.tsv.gz", encoder.finish().unwrap()));
+    let latin = Source { encoding: Some("latin1".parse().unwrap()), ..plain.clone() };
+    let parts = Source { parts: vec![plain.path.clone(), packed.path.clone()], ..mind(folder.path()) };
+    let translations = Some(file(&folder, "de.tsv", "N1\train\tstorm\n"));
+    let translated = Source { translations, ..plain.clone() };
+    let stores = [&plain, &packed, &latin, &parts, &translated].map(|source| open(folder.path(), source, &tokenizer));
+    let paths: std::collections::BTreeSet<_> = stores.iter().map(|store| store.path().to_owned()).collect();
+    assert_eq!(paths.len(), 5);
+    let rows: Vec<u32> = (0..stores[0].len() as u32).collect();
+    assert_eq!(stores[1].batch(&rows), stores[0].batch(&rows));
+    assert_eq!(stores[3].len(), 2 * stores[0].len());
+    assert_eq!(stores[3].label(stores[0].len()), stores[0].label(0));
+    assert!(open(folder.path(), &parts, &tokenizer).origin() == &nb_data::store::Origin::Found);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
@@ -246,8 +269,8 @@ proptest! {
         }
         writer.flush().unwrap();
         let name = |name: &str| Column::Name(name.into());
-        let layout = CsvLayout { label: Some(name("label")), text: vec![name("title"), name("text")], header: Header::Present, delimiter: b',', quoting: Quoting::Auto };
-        let source = Source { path, format: Format::Csv(layout), labels: LabelRule::Optional, allowed_unusable: 1.0 };
+        let layout = CsvLayout { label: Some(name("label").into()), text: vec![name("title"), name("text")], header: Header::Present, delimiter: Delimiter::COMMA, quoting: Quoting::Auto };
+        let source = Source { labels: LabelRule::Optional, allowed_unusable: 1.0, ..Source::labelled(path, Format::Csv(layout)) };
         let tokenizer = golden_tokenizer();
         let Ok(corpus) = read(&source) else {
             prop_assert!(rows.iter().all(|row| row.1.trim().is_empty() && row.2.trim().is_empty()));

@@ -259,7 +259,7 @@ pub(crate) fn tensors(path: &Path) -> Vec<(String, tch::Tensor)> {
 
 /// Returns an article as a command reads it.
 pub(crate) fn article(first: &str, second: Option<&str>) -> Article {
-    Article { line: 1, id: None, label: None, first: first.to_owned(), second: second.map(str::to_owned) }
+    Article { line: 1, first: first.to_owned(), second: second.map(str::to_owned), ..Article::default() }
 }
 
 /// Waits until `done`; fails after two minutes.

@@ -60,7 +60,7 @@ impl TaskKind for LengthKind {
             return Err(ConfigError::conflict("data.train", path.display(), "there is no such file").into());
         }
         let format = Format::MindNews { fields: vec![nb_data::read::Field::Title] };
-        let train = Source { path, format, labels: LabelRule::Optional, allowed_unusable: 0.0 };
+        let train = Source { labels: LabelRule::Optional, allowed_unusable: 0.0, ..Source::labelled(path, format) };
         Ok(Arc::new(LengthPlan { splits: Splits { train, dev: Dev::Fraction(0.5), test: None, unlabelled: None } }))
     }
 }

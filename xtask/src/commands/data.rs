@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use nb_data::beir::{self, Conversion, Split, Written};
-use nb_data::read::{self, Column, CsvLayout, Field, Format, LabelRule, Quoting, Source};
+use nb_data::read::{self, Column, CsvLayout, Delimiter, Field, Format, LabelRule, Quoting, Source};
 use nb_data::sample::{self, SampleSize};
 
 use crate::progress::say;
@@ -172,7 +172,7 @@ impl BeirArgs {
                 if columns.len() != 2 {
                     bail!("--columns names {} columns, expected two: the title's and the text's", columns.len());
                 }
-                let delimiter = if extension == Some("tsv") { b'\t' } else { b',' };
+                let delimiter = if extension == Some("tsv") { Delimiter::TAB } else { Delimiter::COMMA };
                 let (text, header) = (columns.clone(), self.header.into());
                 (
                     input.to_owned(),
@@ -180,7 +180,11 @@ impl BeirArgs {
                 )
             }
         };
-        Ok(Source { path, format, labels: LabelRule::Optional, allowed_unusable: self.allow_unusable })
+        Ok(Source {
+            labels: LabelRule::Optional,
+            allowed_unusable: self.allow_unusable,
+            ..Source::labelled(path, format)
+        })
     }
 }
 
@@ -237,7 +241,7 @@ mod tests {
             Format::Csv(layout) => Some(layout.delimiter),
             _ => None,
         };
-        assert_eq!((delimiter(Some("a,1"), &csv), delimiter(Some("a,1"), &tsv)), (Some(b','), Some(b'\t')));
+        assert_eq!((delimiter(Some("a,1"), &csv), delimiter(Some("a,1"), &tsv)), (Some(Delimiter::COMMA), Some(Delimiter::TAB)));
         assert_eq!(source(None, &tsv).unwrap().format, mind());
         // In a folder, MIND's file is read.
         let from_folder = source(Some("a,1"), folder.path()).unwrap();

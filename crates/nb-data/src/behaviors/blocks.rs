@@ -40,6 +40,16 @@ pub(super) struct Content {
     pub(super) lines: u64,
 }
 
+/// The histories of a part.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Histories {
+    /// It contains them.
+    Own,
+    /// It refers to those that the content has already.
+    #[cfg(feature = "parquet")]
+    Shared,
+}
+
 /// The reason why reading a stream stopped.
 #[derive(Debug)]
 pub(super) enum Stopped {
@@ -66,7 +76,7 @@ impl Content {
             let parse = || parts.par_iter_mut().zip(pieces).for_each(|(part, piece)| part.parse(piece, rules));
             let (read, ()) = rayon::join(|| blocks.fill(&mut next), parse);
             for part in parts {
-                content.append(part)?;
+                content.append(part, Histories::Own)?;
             }
             read.map_err(|source| Stopped::Read(content.lines + lines_of(&next), source))?;
             mem::swap(&mut block, &mut next);
@@ -75,11 +85,16 @@ impl Content {
         Ok(content)
     }
 
-    fn append(&mut self, part: &Part) -> Result<(), Stopped> {
+    pub(super) fn append(&mut self, part: &Part, histories: Histories) -> Result<(), Stopped> {
         let before = self.columns.len();
         // The numbers of all impressions and their count must fit into 32 bits.
         u32::try_from(before + part.columns.len()).map_err(|_| Stopped::TooMany)?;
-        self.columns.append(&part.columns, self.lines);
+        let history_start = match histories {
+            Histories::Own => self.columns.history.len(),
+            #[cfg(feature = "parquet")]
+            Histories::Shared => 0,
+        };
+        self.columns.append(&part.columns, self.lines, history_start);
         self.repeating.extend(part.repeating.iter().map(|impression| impression + before as u32));
         for &SkippedRow { line, reason } in &part.skipped {
             self.report.skipped.add(SkippedRow { line: line + self.lines, reason });

@@ -9,7 +9,10 @@ pub(super) struct Columns {
     pub(super) id_ends: Vec<usize>,
     pub(super) lines: Vec<u64>,
     pub(super) history: Vec<u32>,
-    pub(super) history_ends: Vec<usize>,
+    /// The start of each impression's part of `history`. Several impressions of a reader may share a part.
+    pub(super) history_starts: Vec<usize>,
+    /// The length of each impression's part of `history`.
+    pub(super) history_used: Vec<u32>,
     /// Number of articles of each history in the file, known or not.
     pub(super) history_lengths: Vec<u32>,
     pub(super) candidates: Vec<u32>,
@@ -27,17 +30,30 @@ impl Columns {
     pub(super) fn end(&mut self, line: u64) {
         self.lines.push(line);
         self.id_ends.push(self.ids.len());
-        self.history_ends.push(self.history.len());
         self.candidate_ends.push(self.candidates.len());
     }
 
-    /// Adds the impressions of a text that follows `lines_before` lines.
-    pub(super) fn append(&mut self, other: &Self, lines_before: u64) {
+    /// Adds the history of an impression: the last `history.len() - start` articles.
+    pub(super) fn end_history(&mut self, start: usize) {
+        self.history_starts.push(start);
+        self.history_used.push((self.history.len() - start) as u32);
+    }
+
+    /// Returns the history of impression `i`.
+    pub(super) fn history(&self, i: usize) -> &[u32] {
+        let start = self.history_starts[i];
+        &self.history[start..start + self.history_used[i] as usize]
+    }
+
+    /// Adds the impressions of a text that follows `lines_before` lines. Their histories begin at `history_start` of this
+    /// list: at its end if the text has its own, at 0 if they are already in this list.
+    pub(super) fn append(&mut self, other: &Self, lines_before: u64, history_start: usize) {
         fn shift(ends: &mut Vec<usize>, others: &[usize], by: usize) {
             ends.extend(others.iter().map(|end| end + by));
         }
         shift(&mut self.id_ends, &other.id_ends, self.ids.len());
-        shift(&mut self.history_ends, &other.history_ends, self.history.len());
+        shift(&mut self.history_starts, &other.history_starts, history_start);
+        self.history_used.extend_from_slice(&other.history_used);
         shift(&mut self.candidate_ends, &other.candidate_ends, self.candidates.len());
         self.history_lengths.extend_from_slice(&other.history_lengths);
         self.lines.extend(other.lines.iter().map(|line| line + lines_before));
@@ -52,7 +68,8 @@ impl Columns {
         self.ids.clear();
         self.lines.clear();
         self.history_lengths.clear();
-        for ends in [&mut self.id_ends, &mut self.history_ends, &mut self.candidate_ends] {
+        self.history_used.clear();
+        for ends in [&mut self.id_ends, &mut self.history_starts, &mut self.candidate_ends] {
             ends.clear();
         }
         self.history.clear();
@@ -64,7 +81,8 @@ impl Columns {
         self.ids.shrink_to_fit();
         self.lines.shrink_to_fit();
         self.history_lengths.shrink_to_fit();
-        for ends in [&mut self.id_ends, &mut self.history_ends, &mut self.candidate_ends] {
+        self.history_used.shrink_to_fit();
+        for ends in [&mut self.id_ends, &mut self.history_starts, &mut self.candidate_ends] {
             ends.shrink_to_fit();
         }
         self.history.shrink_to_fit();

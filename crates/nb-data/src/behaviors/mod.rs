@@ -17,7 +17,13 @@ mod batch;
 mod blocks;
 mod clicks;
 mod columns;
+#[cfg(feature = "parquet")]
+mod ebnerd;
 mod files;
+#[cfg(feature = "parquet")]
+mod layout;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod parse;
 mod report;
 mod samples;
@@ -26,7 +32,11 @@ use std::path::PathBuf;
 
 pub use batch::{ClickedBefore, Draw, ReaderBatch, cut_distinct};
 pub use clicks::{ClickRule, NO_LABEL, UNKNOWN};
+#[cfg(feature = "parquet")]
+pub use ebnerd::EbnerdFiles;
 pub use files::ClickFiles;
+#[cfg(feature = "parquet")]
+pub use layout::{CandidateColumns, HistoryColumns, ImpressionLayout};
 pub use report::ReadReport;
 pub use samples::{Sample, Samples};
 
@@ -35,12 +45,12 @@ use self::columns::{Columns, range};
 use self::parse::Rules;
 use crate::IdIndex;
 use crate::error::DataError;
-use crate::read::{Reason, ReasonCount, open_file};
+use crate::read::{Input, Reason, ReasonCount};
 
 /// A file of behaviors and the way to read it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BehaviorSource {
-    /// The file.
+    /// The file. If its name ends in `.gz` or `.zst`, it is decompressed.
     pub path: PathBuf,
     /// Longest history: only this many of the most recent known articles are used.
     pub history: usize,
@@ -88,13 +98,40 @@ impl Behaviors {
     /// If the file cannot be read, has no usable line or too many unusable ones, or shows none of the articles.
     pub fn read(source: &BehaviorSource, news: &IdIndex) -> Result<Self, DataError> {
         let path = &source.path;
-        let file = open_file(path)?;
+        let file = Input::open(path, None)?;
         let rules = Rules { news, clicks: source.clicks, history: source.history };
         let portions = Portions::for_threads(rayon::current_num_threads());
         let content = Content::read(file, &rules, portions).map_err(|stopped| match stopped {
             Stopped::Read(line, source) => DataError::Read { file: path.display().to_string(), line, source },
             Stopped::TooMany => DataError::TooManyRows { path: path.clone() },
         })?;
+        Self::new(content, source, news)
+    }
+
+    /// Reads a Parquet file, whose columns `layout` names. A row counts as a line.
+    ///
+    /// ```no_run
+    /// use std::path::Path;
+    /// use nb_data::IdIndex;
+    /// use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule, EbnerdFiles};
+    /// let files = EbnerdFiles::find(Path::new("ebnerd/train"))?;
+    /// let articles = nb_data::read::read(&files.articles(&["title", "body"])?)?.articles;
+    /// let news = IdIndex::new(articles.iter().map(|article| article.id.as_deref()));
+    /// let (path, clicks) = (files.behaviors.clone(), ClickRule::Required);
+    /// let source = BehaviorSource { path, history: 50, clicks, allowed_unusable: 0.1 };
+    /// let behaviors = Behaviors::read_parquet(&source, &files.layout(), &news)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Behaviors::read`], and if a column is missing or has an unsuitable type.
+    #[cfg(feature = "parquet")]
+    pub fn read_parquet(source: &BehaviorSource, layout: &ImpressionLayout, news: &IdIndex) -> Result<Self, DataError> {
+        let rules = Rules { news, clicks: source.clicks, history: source.history };
+        Self::new(parquet::read(&source.path, layout, &rules)?, source, news)
+    }
+
+    fn new(content: Content, source: &BehaviorSource, news: &IdIndex) -> Result<Self, DataError> {
         let Content { columns, report, repeating, .. } = content;
         let mut behaviors = Self { columns, report, repeating, news: news.rows() };
         behaviors.check(source)?;
@@ -145,7 +182,7 @@ impl Behaviors {
     /// read twice occurs twice.
     #[must_use]
     pub fn history(&self, i: usize) -> &[u32] {
-        &self.columns.history[range(&self.columns.history_ends, i)]
+        self.columns.history(i)
     }
 
     /// Returns the length of the history of impression `i` in the file, including its oldest and unknown articles.

@@ -66,26 +66,24 @@ impl Part {
         Ok(())
     }
 
-    /// Reads candidates and clicks; adds nothing if they cannot be used.
     fn candidates(&mut self, text: &[u8], rules: &Rules) -> Result<(), Reason> {
+        self.push_candidates(tokens(text).map(|token| rules.shown(token)))
+    }
+
+    fn history(&mut self, text: &[u8], rules: &Rules) {
+        self.push_history(tokens(text).map(|token| rules.news.row(token)), rules);
+    }
+
+    /// Adds candidates; adds nothing if they cannot be used. `None` is a candidate without a click label.
+    pub(super) fn push_candidates(&mut self, shown: impl Iterator<Item = Option<Shown>>) -> Result<(), Reason> {
         let Columns { candidates, clicked, .. } = &mut self.columns;
         let start = candidates.len();
         let mut unknown = 0;
-        for token in tokens(text) {
-            let (row, click) = match rules.clicks {
-                ClickRule::Required => match labelled(token) {
-                    Some((id, click)) => (rules.news.row(id), click),
-                    None => {
-                        candidates.truncate(start);
-                        clicked.truncate(start);
-                        return Err(Reason::NoClick);
-                    }
-                },
-                // The id itself may end in -0 or -1.
-                ClickRule::Optional => match (rules.news.row(token), labelled(token)) {
-                    (None, Some((id, click))) => (rules.news.row(id), click),
-                    (row, _) => (row, NO_LABEL),
-                },
+        for candidate in shown {
+            let Some(Shown { row, click }) = candidate else {
+                candidates.truncate(start);
+                clicked.truncate(start);
+                return Err(Reason::NoClick);
             };
             unknown += u64::from(row.is_none());
             candidates.push(row.unwrap_or(UNKNOWN));
@@ -103,12 +101,13 @@ impl Part {
         Ok(())
     }
 
-    fn history(&mut self, text: &[u8], rules: &Rules) {
+    /// Adds a history of articles, of which `None` is unknown.
+    pub(super) fn push_history(&mut self, rows: impl Iterator<Item = Option<u32>>, rules: &Rules) {
         let history = &mut self.columns.history;
         let start = history.len();
         let mut unknown = 0;
-        for token in tokens(text) {
-            match rules.news.row(token) {
+        for row in rows {
+            match row {
                 Some(row) => history.push(row),
                 None => unknown += 1,
             }
@@ -118,6 +117,29 @@ impl Part {
         self.columns.history_lengths.push(u32::try_from(length).unwrap_or(u32::MAX));
         let old = (history.len() - start).saturating_sub(rules.history);
         history.drain(start..start + old);
+        self.columns.end_history(start);
+    }
+}
+
+/// A candidate: its row if it is known, and its click label.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shown {
+    pub(super) row: Option<u32>,
+    pub(super) click: u8,
+}
+
+impl Rules<'_> {
+    /// Reads a candidate with its click label; `None` if it lacks a required one.
+    #[inline]
+    pub(super) fn shown(&self, token: &[u8]) -> Option<Shown> {
+        match self.clicks {
+            ClickRule::Required => labelled(token).map(|(id, click)| Shown { row: self.news.row(id), click }),
+            // The id itself may end in -0 or -1.
+            ClickRule::Optional => Some(match (self.news.row(token), labelled(token)) {
+                (None, Some((id, click))) => Shown { row: self.news.row(id), click },
+                (row, _) => Shown { row, click: NO_LABEL },
+            }),
+        }
     }
 }
 
@@ -135,7 +157,7 @@ fn fields(line: &str) -> Option<[&str; 5]> {
 
 /// Returns the words between spaces.
 #[inline]
-fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub(super) fn tokens(text: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut start = 0;
     memchr_iter(b' ', text)
         .chain([text.len()])

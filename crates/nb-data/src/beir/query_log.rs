@@ -33,7 +33,11 @@ impl QueryLog {
     /// If a file is missing.
     pub fn find(folder: &Path, split: Split, fields: &[Field], allowed: f64) -> Result<Self, MissingFile> {
         let files = Folder::new(folder);
-        let source = |path, format| Source { path, format, labels: LabelRule::Optional, allowed_unusable: allowed };
+        let source = |path, format| Source {
+            labels: LabelRule::Optional,
+            allowed_unusable: allowed,
+            ..Source::labelled(path, format)
+        };
         let log = Self {
             corpus: source(files.corpus(), Format::BeirCorpus { fields: fields.to_vec() }),
             queries: source(files.queries(), Format::BeirQueries),

@@ -3,6 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use super::delimiter::Delimiter;
+use super::label_layout::LabelLayout;
+use super::layout::KeyLayout;
 use super::records::Cut;
 use crate::error::DataError;
 use crate::ids::Repeated;
@@ -12,8 +15,12 @@ use crate::ids::Repeated;
 pub enum Format {
     /// One text per line, without labels.
     Lines,
-    /// CSV, or TSV with a tab as its delimiter.
+    /// CSV, TSV, or values between any other delimiter.
     Csv(CsvLayout),
+    /// A JSON object per line.
+    JsonLines(KeyLayout),
+    /// Parquet, with the feature `parquet`. A row counts as a line.
+    Parquet(KeyLayout),
     /// MIND's `news.tsv`: id, category, subcategory, title, abstract; further columns are ignored.
     MindNews {
         /// The fields that make up the text: one or two different ones, in the order of the article's texts.
@@ -35,6 +42,7 @@ impl Format {
         match self {
             Self::Lines | Self::BeirQueries => 1,
             Self::Csv(layout) => layout.text.len(),
+            Self::JsonLines(layout) | Self::Parquet(layout) => layout.text.len(),
             Self::MindNews { fields } | Self::BeirCorpus { fields } => fields.len(),
         }
     }
@@ -44,7 +52,7 @@ impl Format {
     pub fn repeated(&self) -> Repeated {
         match self {
             Self::BeirCorpus { .. } | Self::BeirQueries => Repeated::Last,
-            Self::Lines | Self::Csv(_) | Self::MindNews { .. } => Repeated::First,
+            _ => Repeated::First,
         }
     }
 }
@@ -64,15 +72,16 @@ impl Format {
 }
 
 impl CsvLayout {
-    /// Returns true if the meaning of quotes depends on the file's content.
-    pub(super) fn is_undecided(&self) -> bool {
-        self.quoting == Quoting::Auto && self.delimiter == b'\t'
+    /// Returns the delimiter if the meaning of quotes depends on the file's content.
+    pub(super) fn undecided(&self) -> Option<u8> {
+        self.delimiter.byte().filter(|&byte| self.quoting == Quoting::Auto && byte == b'\t')
     }
 
     pub(super) fn cut(&self) -> Cut {
-        match self.quoting {
-            Quoting::Auto | Quoting::Csv => Cut::Quoted { delimiter: self.delimiter },
-            Quoting::None => Cut::Plain { delimiter: self.delimiter },
+        match (self.delimiter.byte(), self.quoting) {
+            (None, _) => Cut::Several { delimiter: self.delimiter.to_string() },
+            (Some(delimiter), Quoting::Auto | Quoting::Csv) => Cut::Quoted { delimiter },
+            (Some(delimiter), Quoting::None) => Cut::Plain { delimiter },
         }
     }
 }
@@ -107,15 +116,15 @@ pub enum LabelRule {
 /// The layout of a CSV file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CsvLayout {
-    /// The column of the label, if there is one.
-    pub label: Option<Column>,
+    /// The columns of the labels, if there are any.
+    pub label: Option<LabelLayout<Column>>,
     /// The columns of the text: one or two.
     pub text: Vec<Column>,
     /// The role of the first row.
     pub header: Header,
-    /// The byte between fields, such as `b','`, `b'\t'` or `b';'`.
-    pub delimiter: u8,
-    /// The meaning of a `"`.
+    /// The text between fields.
+    pub delimiter: Delimiter,
+    /// The meaning of a `"`; none with a delimiter of several characters.
     pub quoting: Quoting,
 }
 

@@ -3,7 +3,7 @@
 
 use std::io::BufRead;
 
-use super::records::{Cut, Record, Records};
+use super::records::{Cut, LONGEST, Record, Records};
 use crate::error::DataError;
 
 /// Returns a warning for the log that the quotes of a file are read as ordinary text: `line` shows that they do not pair up.
@@ -31,7 +31,7 @@ pub(super) fn unquoted_line(reader: impl BufRead, name: &str, delimiter: u8) -> 
             continue;
         }
         let mut span = Span { line: line.line, plain: vec![columns], quoted: 1 };
-        let mut place = Place::Field;
+        let (mut place, mut bytes) = (Place::Field, line.bytes.len());
         loop {
             match place.scan(&line.bytes, delimiter) {
                 Some(delimiters) => span.quoted += delimiters,
@@ -41,6 +41,11 @@ pub(super) fn unquoted_line(reader: impl BufRead, name: &str, delimiter: u8) -> 
                 break;
             }
             if !lines.read(&mut line)? {
+                return Ok(Some(found.earliest().unwrap_or(span.line)));
+            }
+            bytes += line.bytes.len() + 1;
+            if bytes > LONGEST {
+                // Too long a field to be read with quoting.
                 return Ok(Some(found.earliest().unwrap_or(span.line)));
             }
             span.plain.push(count(&line.bytes));

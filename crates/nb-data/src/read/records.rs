@@ -5,12 +5,18 @@
 //! which is why this reader exists: an unclosed quote is an error that names its line. The other two take the rest of
 //! the file, or everything up to the next quote, as one field.
 
-use std::io::{BufRead, Cursor};
+use std::io::{self, BufRead, Cursor, ErrorKind};
+
+use memchr::{memchr, memmem};
 
 use crate::error::DataError;
 
+/// The longest line, and the longest record of several lines, in bytes. It bounds the memory that a file can claim, which
+/// matters for compressed files.
+pub(crate) const LONGEST: usize = 64 << 20;
+
 /// The rule that splits a stream into records and fields.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Cut {
     /// A line is a record of one field.
     Line,
@@ -20,6 +26,11 @@ pub(crate) enum Cut {
     Plain {
         /// The byte that ends a field.
         delimiter: u8,
+    },
+    /// Like `Plain`, with a delimiter of several bytes.
+    Several {
+        /// The text between fields.
+        delimiter: String,
     },
     /// CSV records.
     Quoted {
@@ -63,6 +74,18 @@ impl Record {
             self.bytes.extend_from_slice(field);
             self.end_field();
         }
+    }
+
+    /// Adds the fields of a line with a delimiter of several bytes.
+    fn push_parts(&mut self, line: &[u8], delimiter: &str) {
+        let mut start = 0;
+        for end in memmem::find_iter(line, delimiter) {
+            self.bytes.extend_from_slice(&line[start..end]);
+            self.end_field();
+            start = end + delimiter.len();
+        }
+        self.bytes.extend_from_slice(&line[start..]);
+        self.end_field();
     }
 }
 
@@ -111,10 +134,11 @@ impl<R: BufRead> Records<R> {
         record.line = self.line;
         match self.cut {
             Cut::Line | Cut::FilledLine => {
-                record.bytes.extend_from_slice(&self.text);
+                std::mem::swap(&mut record.bytes, &mut self.text);
                 record.end_field();
             }
             Cut::Plain { delimiter } => record.push_plain(&self.text, delimiter),
+            Cut::Several { ref delimiter } => record.push_parts(&self.text, delimiter),
             Cut::Quoted { delimiter } if !self.text.contains(&b'"') => record.push_plain(&self.text, delimiter),
             Cut::Quoted { delimiter } => self.read_quoted(record, delimiter)?,
         }
@@ -124,14 +148,14 @@ impl<R: BufRead> Records<R> {
     /// Reads a line into `text`, without LF or CRLF, and without a byte-order mark if it is the first.
     fn next_line(&mut self) -> Result<bool, DataError> {
         self.text.clear();
-        let mut count = self.ahead.read_until(b'\n', &mut self.text).unwrap_or_default(); // from memory
+        let failed = |source, line| match source {
+            Failed::Read(source) => DataError::Read { file: self.name.clone(), line, source },
+            Failed::TooLong => DataError::LongLine { file: self.name.clone(), line: line + 1, most: LONGEST },
+        };
+        let mut count = read_line(&mut self.ahead, &mut self.text).map_err(|it| failed(it, self.line))?;
         if count == 0 {
             self.ahead = Cursor::default();
-            count = self.reader.read_until(b'\n', &mut self.text).map_err(|source| DataError::Read {
-                file: self.name.clone(),
-                line: self.line,
-                source,
-            })?;
+            count = read_line(&mut self.reader, &mut self.text).map_err(|it| failed(it, self.line))?;
         }
         if count == 0 {
             return Ok(false);
@@ -197,6 +221,9 @@ impl<R: BufRead> Records<R> {
                 None => {
                     record.bytes.extend_from_slice(rest);
                     record.bytes.push(b'\n');
+                    if record.bytes.len() > LONGEST {
+                        return Err(DataError::LongLine { file: self.name.clone(), line: opened, most: LONGEST });
+                    }
                     at = 0;
                     if !self.next_line()? {
                         return Err(self.open_quote(opened, "never closed".into()));
@@ -206,8 +233,41 @@ impl<R: BufRead> Records<R> {
         }
     }
 
+    /// Returns the number of lines read.
+    pub(crate) fn lines(&self) -> u64 {
+        self.line
+    }
+
     fn open_quote(&self, line: u64, found: String) -> DataError {
         DataError::OpenQuote { file: self.name.clone(), line, found }
+    }
+}
+
+/// The reason why a line cannot be read.
+enum Failed {
+    Read(io::Error),
+    TooLong,
+}
+
+/// Appends a line with its end to `text`, and returns the number of bytes.
+fn read_line(reader: &mut impl BufRead, text: &mut Vec<u8>) -> Result<usize, Failed> {
+    let start = text.len();
+    loop {
+        let bytes = match reader.fill_buf() {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Failed::Read(error)),
+        };
+        let end = memchr(b'\n', bytes);
+        let taken = end.map_or(bytes.len(), |end| end + 1);
+        text.extend_from_slice(&bytes[..taken]);
+        reader.consume(taken);
+        if end.is_some() || taken == 0 {
+            return Ok(text.len() - start);
+        }
+        if text.len() - start > LONGEST {
+            return Err(Failed::TooLong);
+        }
     }
 }
 
@@ -277,6 +337,31 @@ mod tests {
         assert_eq!(found[1], (2, vec![b"N2".to_vec(), b"\"".to_vec(), Vec::new()]));
     }
 
+    #[test]
+    fn delimiters_of_several_bytes_are_found_from_the_left() {
+        let cut = Cut::Several { delimiter: "_!_".into() };
+        let found = all("1_!_\"a_!_\n_!__!_!_\n\n新_!_闻\r\n".as_bytes(), cut).unwrap();
+        let texts = |row: usize| found[row].1.iter().map(|it| str::from_utf8(it).unwrap()).collect::<Vec<_>>();
+        assert_eq!((texts(0), texts(1)), (vec!["1", "\"a", ""], vec!["", "", "!_"]));
+        assert_eq!((found[2].0, texts(2)), (4, vec!["新", "闻"]));
+    }
+
+    #[test]
+    fn lines_and_quoted_fields_are_bounded() {
+        let mut text = b"1,a\n".to_vec();
+        text.resize(text.len() + LONGEST, b'x');
+        let cut = || Cut::Quoted { delimiter: b',' };
+        assert_eq!(all(&text, cut()).unwrap().len(), 2);
+        text.push(b'x');
+        let error = all(&text, cut()).unwrap_err().to_string();
+        assert_eq!(error, "a.csv:2: a line of more than 67108864 bytes found, expected a shorter one");
+        text.truncate(4);
+        text.extend_from_slice(b"2,\"");
+        text.extend_from_slice(&b"0123456789\n".repeat(LONGEST / 11 + 1));
+        assert!(all(&text, cut()).unwrap_err().to_string().starts_with("a.csv:2: a line of more than"));
+        assert_eq!(all(&text, Cut::Plain { delimiter: b',' }).unwrap().len(), LONGEST / 11 + 2);
+    }
+
     proptest! {
         /// Any fields that the `csv` crate writes are read back unchanged, and as the crate's reader reads them.
         #[test]
@@ -303,7 +388,8 @@ mod tests {
         /// Any bytes give records or the error of an open quote, never a panic.
         #[test]
         fn any_bytes_are_read(text in prop::collection::vec(prop::sample::select(b"a\",\n\r\t\0\xff\xef\xbb\xbf".to_vec()), 0..60)) {
-            for cut in [Cut::Line, Cut::FilledLine, Cut::TABS, Cut::Quoted { delimiter: b',' }] {
+            let several = Cut::Several { delimiter: "a\"".into() };
+            for cut in [Cut::Line, Cut::FilledLine, Cut::TABS, several, Cut::Quoted { delimiter: b',' }] {
                 match all(&text, cut) {
                     Ok(_) | Err(DataError::OpenQuote { .. }) => {}
                     Err(other) => prop_assert!(false, "{other}"),

@@ -1,15 +1,19 @@
 //! Turns records into articles: finds columns, checks the encoding, and gives each unusable row its reason.
 
-use std::fmt;
 use std::io::BufRead;
 
 use super::article::{Article, Row};
+use super::fields::{Fields, IdRule, Parts};
 use super::format::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting};
-use super::json::{self, Keys};
+use super::json::Wanted;
+use super::key_path::KeyPath;
+use super::label_layout::{LabelLayout, LabelPlaces, RowLabels};
+use super::layout::{EMPTY_SEPARATOR, KeyLayout, one_or_two};
 use super::quoting::unquoted_line;
 use super::records::{Cut, Record, Records};
 use super::skipped::{Reason, SkippedRow};
 use super::text::{meaningful, texts};
+use super::value::Value;
 use crate::error::DataError;
 
 /// MIND's columns of `news.tsv`.
@@ -46,36 +50,64 @@ pub fn articles<R: BufRead>(
     format: &Format,
     labels: LabelRule,
 ) -> Result<Articles<R>, DataError> {
-    let (cut, places, header) = match format {
-        Format::Lines => (Cut::Line, Places::Columns(Columns::default()), None),
-        Format::MindNews { fields } => (Cut::TABS, Places::Columns(Columns::mind(fields, name)?), None),
-        Format::BeirCorpus { fields } => {
-            let (first, second) = one_or_two(fields, name)?;
-            (Cut::FilledLine, Places::Keys(Keys::corpus(*first, second.copied())), None)
-        }
-        Format::BeirQueries => (Cut::FilledLine, Places::Keys(Keys::QUERIES), None),
-        Format::Csv(layout) => {
-            check_layout(layout, name)?;
-            let cut = layout.cut();
-            match layout.header {
-                Header::Absent => (cut, Places::Columns(Columns::numbered(layout, name)?), None),
-                Header::Present => (cut, Places::Columns(Columns::default()), Some(layout.clone())),
-            }
-        }
+    let (cut, places) = places(format, name)?;
+    let is_labelled = match &places {
+        Places::Header(layout) => layout.label.is_some(),
+        Places::Columns(columns) => columns.label.is_some(),
+        Places::Keys { fields, .. } => fields.has_label(),
     };
-    let labelled = match (&header, &places) {
-        (Some(layout), _) => layout.label.is_some(),
-        (None, Places::Columns(columns)) => columns.label.is_some(),
-        (None, Places::Keys(_)) => false,
-    };
-    if labels == LabelRule::Required && !labelled {
+    if labels == LabelRule::Required && !is_labelled {
         return Err(DataError::NoLabelColumn { file: name.to_owned() });
     }
-    let (records, unquoted) = match format {
-        Format::Csv(layout) if layout.is_undecided() => undecided(reader, name, layout)?,
-        _ => (Records::new(reader, name, cut), None),
+    let undecided_layout = match format {
+        Format::Csv(layout) => layout.undecided().map(|delimiter| (layout, delimiter)),
+        _ => None,
     };
-    Ok(Articles { records, record: Record::default(), header, places, labels, state: State::Reading, unquoted })
+    let (records, unquoted) = match undecided_layout {
+        Some((layout, delimiter)) => undecided(reader, name, layout, delimiter)?,
+        None => (Records::new(reader, name, cut), None),
+    };
+    Ok(Articles { records, record: Record::default(), places, labels, state: State::Reading, unquoted })
+}
+
+/// Returns the rule that splits a stream of this format into records, and the parts of a record.
+fn places(format: &Format, name: &str) -> Result<(Cut, Places), DataError> {
+    let keys = |parts: Parts| Places::Keys { wanted: Wanted::new(parts.paths), fields: parts.fields };
+    Ok(match format {
+        Format::Lines => (Cut::Line, Places::Columns(Columns::default())),
+        Format::MindNews { fields } => (Cut::TABS, Places::Columns(Columns::mind(fields, name)?)),
+        Format::JsonLines(layout) => (Cut::FilledLine, keys(Parts::of(layout, IdRule::Optional, name)?)),
+        Format::BeirCorpus { fields } => {
+            let key = |field: &Field| match field {
+                Field::Title => "title",
+                Field::Abstract => "text",
+            };
+            let keys_of_text: Vec<&'static str> = fields.iter().map(key).collect();
+            (Cut::FilledLine, keys(Parts::of(&beir(&keys_of_text), IdRule::Required, name)?))
+        }
+        Format::BeirQueries => (Cut::FilledLine, keys(Parts::of(&beir(&["text"]), IdRule::Required, name)?)),
+        Format::Csv(layout) => {
+            check_layout(layout, name)?;
+            let places = match layout.header {
+                Header::Absent => Places::Columns(Columns::numbered(layout, name)?),
+                Header::Present => Places::Header(layout.clone()),
+            };
+            (layout.cut(), places)
+        }
+        Format::Parquet(_) => {
+            let problem = "cannot read Parquet from a stream, expected a file";
+            return Err(DataError::Unsuitable { file: name.to_owned(), problem });
+        }
+    })
+}
+
+/// Returns the layout of BEIR's JSON lines.
+fn beir(text: &[&'static str]) -> KeyLayout {
+    KeyLayout {
+        label: None,
+        text: text.iter().map(|key| KeyPath::fixed(key)).collect(),
+        id: Some(KeyPath::fixed("_id")),
+    }
 }
 
 /// Reads a stream whose content decides the meaning of its quotes into memory, and returns its records.
@@ -83,13 +115,14 @@ fn undecided<R: BufRead>(
     mut reader: R,
     name: &str,
     layout: &CsvLayout,
+    delimiter: u8,
 ) -> Result<(Records<R>, Option<u64>), DataError> {
     let mut text = Vec::new();
     reader.read_to_end(&mut text).map_err(|source| {
         let line = text.iter().filter(|&&byte| byte == b'\n').count() as u64;
         DataError::Read { file: name.to_owned(), line, source }
     })?;
-    let unquoted = unquoted_line(text.as_slice(), name, layout.delimiter)?;
+    let unquoted = unquoted_line(text.as_slice(), name, delimiter)?;
     let quoting = if unquoted.is_some() { Quoting::None } else { Quoting::Csv };
     let cut = CsvLayout { quoting, ..layout.clone() }.cut();
     Ok((Records::ahead(text, reader, name, cut), unquoted))
@@ -101,8 +134,6 @@ pub struct Articles<R> {
     records: Records<R>,
     /// The current row; its memory is reused for the next.
     record: Record,
-    /// The layout whose header has not been read yet.
-    header: Option<CsvLayout>,
     places: Places,
     labels: LabelRule,
     state: State,
@@ -138,25 +169,26 @@ impl<R: BufRead> Articles<R> {
         self.unquoted
     }
 
-    /// Records that the file was found to be written without quoting, on `line`.
-    pub(super) fn found_unquoted(self, line: Option<u64>) -> Self {
-        Self { unquoted: line, ..self }
+    /// Returns the number of lines read so far.
+    pub(super) fn lines(&self) -> u64 {
+        self.records.lines()
     }
 
     fn read(&mut self) -> Result<Option<Row>, DataError> {
-        if let Some(layout) = self.header.take() {
+        if let Places::Header(layout) = &self.places {
             if !self.records.read(&mut self.record)? {
                 return Ok(None);
             }
-            self.places = Places::Columns(Columns::named(&layout, &self.record, self.records.name())?);
+            self.places = Places::Columns(Columns::named(layout, &self.record, self.records.name())?);
         }
         if !self.records.read(&mut self.record)? {
             return Ok(None);
         }
         let line = self.record.line;
-        let article = match &self.places {
+        let article = match &mut self.places {
             Places::Columns(columns) => article(&self.record, columns, self.labels),
-            Places::Keys(keys) => json::article(&self.record, keys),
+            Places::Keys { wanted, fields } => object(&self.record, wanted, fields, self.labels),
+            Places::Header(_) => unreachable!("the header has just been read"),
         };
         Ok(Some(match article {
             Ok(article) => Row::Article(article),
@@ -176,7 +208,13 @@ fn article(record: &Record, columns: &Columns, labels: LabelRule) -> Result<Arti
         Some(range) => text.get(range).map(meaningful).ok_or(Reason::InvalidUtf8),
         None => Ok(None),
     };
-    let label = field(columns.label)?;
+    let value = |place| Ok(field(Some(place))?.map_or(Value::Missing, |text| Value::Text(text.into())));
+    let RowLabels { first: label, more: more_labels } = match &columns.label {
+        // The common case, without the detour.
+        Some(LabelPlaces::One(place)) => RowLabels { first: field(Some(*place))?.map(str::to_owned), more: Vec::new() },
+        Some(places) => places.read(value)?,
+        None => RowLabels::default(),
+    };
     if labels == LabelRule::Required && label.is_none() {
         return Err(Reason::NoLabel);
     }
@@ -184,24 +222,37 @@ fn article(record: &Record, columns: &Columns, labels: LabelRule) -> Result<Arti
     Ok(Article {
         line: record.line,
         id: field(columns.id)?.map(str::to_owned),
-        label: label.map(str::to_owned),
+        label,
+        more_labels,
         first: first.to_owned(),
         second: second.map(str::to_owned),
     })
 }
 
+/// Makes an article from a line of JSON, or returns the reason why it cannot be used.
+fn object(record: &Record, wanted: &mut Wanted, fields: &Fields, labels: LabelRule) -> Result<Article, Reason> {
+    let text = std::str::from_utf8(&record.bytes).map_err(|_| Reason::InvalidUtf8)?;
+    let values = wanted.read(text).map_err(|_| Reason::InvalidJson)?;
+    fields.article(record.line, &values, labels)
+}
+
 /// The parts of a record that make up an article.
 #[derive(Debug)]
 enum Places {
+    /// Columns named by the header, which has not been read yet.
+    Header(CsvLayout),
     Columns(Columns),
-    Keys(Keys),
+    Keys {
+        wanted: Wanted,
+        fields: Fields,
+    },
 }
 
 /// The columns that make up an article.
 #[derive(Debug, Default)]
 struct Columns {
     id: Option<usize>,
-    label: Option<usize>,
+    label: Option<LabelPlaces>,
     first: usize,
     second: Option<usize>,
 }
@@ -213,7 +264,12 @@ impl Columns {
             Field::Abstract => mind::ABSTRACT,
         };
         let (first, second) = one_or_two(fields, name)?;
-        Ok(Self { id: Some(mind::ID), label: Some(mind::CATEGORY), first: place(first), second: second.map(place) })
+        Ok(Self {
+            id: Some(mind::ID),
+            label: Some(LabelPlaces::One(mind::CATEGORY)),
+            first: place(first),
+            second: second.map(place),
+        })
     }
 
     /// Returns the columns of a file without a header.
@@ -247,7 +303,7 @@ impl Columns {
         let (first, second) = one_or_two(&layout.text, name)?;
         Ok(Self {
             id: None,
-            label: layout.label.as_ref().map(&place).transpose()?,
+            label: layout.label.as_ref().map(|label| label.places(&place)).transpose()?,
             first: place(first)?,
             second: second.map(&place).transpose()?,
         })
@@ -255,7 +311,7 @@ impl Columns {
 
     /// Returns the number of columns that a row must have.
     fn needed(&self, labels: LabelRule) -> usize {
-        let label = self.label.filter(|_| labels == LabelRule::Required);
+        let label = self.label.as_ref().filter(|_| labels == LabelRule::Required).map(LabelPlaces::last);
         // The configured number may be huge; no row has that many columns.
         self.first.max(self.second.unwrap_or(0)).max(label.unwrap_or(0)).saturating_add(1)
     }
@@ -263,23 +319,10 @@ impl Columns {
 
 /// Checks a layout as far as possible before the header is read.
 fn check_layout(layout: &CsvLayout, name: &str) -> Result<(), DataError> {
-    let delimiter = layout.delimiter;
-    if !delimiter.is_ascii() || matches!(delimiter, b'"' | b'\r' | b'\n') {
-        return Err(DataError::Delimiter { file: name.to_owned(), found: delimiter.escape_ascii().to_string() });
+    if let Some(LabelLayout::Separated { separator, .. }) = &layout.label
+        && separator.is_empty()
+    {
+        return Err(DataError::Unsuitable { file: name.to_owned(), problem: EMPTY_SEPARATOR });
     }
     one_or_two(&layout.text, name).map(|_| ())
-}
-
-fn one_or_two<'a, T: PartialEq + fmt::Display>(
-    texts: &'a [T],
-    name: &str,
-) -> Result<(&'a T, Option<&'a T>), DataError> {
-    match texts {
-        [first] => Ok((first, None)),
-        [first, second] if first != second => Ok((first, Some(second))),
-        _ => {
-            let found = texts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-            Err(DataError::TextColumns { file: name.to_owned(), found: format!("[{found}]") })
-        }
-    }
 }

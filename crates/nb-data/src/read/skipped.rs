@@ -5,7 +5,7 @@ use std::fmt;
 /// The reason why a row cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
-    /// It is not UTF-8.
+    /// It is not UTF-8, or not valid in the encoding of its file.
     InvalidUtf8,
     /// A required column is missing.
     TooFewColumns,
@@ -17,6 +17,8 @@ pub enum Reason {
     NoId,
     /// It has no label where one is required.
     NoLabel,
+    /// A column that says whether it has a label holds something other than 0 and 1.
+    InvalidFlag,
     /// Its label is not one of the model's labels.
     UnknownLabel,
     /// It has no text, or only white space and control characters.
@@ -31,13 +33,14 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order in which they are checked and shown.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::InvalidUtf8,
         Self::TooFewColumns,
         Self::TooManyColumns,
         Self::InvalidJson,
         Self::NoId,
         Self::NoLabel,
+        Self::InvalidFlag,
         Self::UnknownLabel,
         Self::NoText,
         Self::NoCandidates,
@@ -56,6 +59,7 @@ impl fmt::Display for Reason {
             Self::InvalidJson => "that are not JSON objects",
             Self::NoId => "without an id",
             Self::NoLabel => "without a label",
+            Self::InvalidFlag => "with a label column that is neither 0 nor 1",
             Self::UnknownLabel => "with a label that no training row has",
             Self::NoText => "without text",
             Self::NoCandidates => "without a candidate",

@@ -1,24 +1,35 @@
 //! Files of articles, read as a stream or at once.
 
-use std::fs::File;
-use std::io::{BufReader, Seek};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::article::{Article, Row};
+use super::encoding::Encoding;
 use super::format::{Format, LabelRule};
+use super::input::Input;
 use super::quoting;
-use super::rows::{Articles, articles};
 use super::skipped::Skipped;
+use super::source_rows::{Reading, SourceRows};
 use crate::error::DataError;
 use crate::{IdIndex, Repeated};
 
-/// A file of articles and the way to read it.
+/// A file of articles, or several files that belong together, and the way to read them.
+///
+/// A file whose name ends in `.gz` or `.zst` is decompressed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Source {
-    /// The file.
+    /// The file. If there are `parts`, the name of the data set in messages, such as its folder.
     pub path: PathBuf,
-    /// The format of its rows.
+    /// The files of the data set, in their order; empty if `path` is its only file. Rows are numbered through all files,
+    /// but an error names the file and its own line.
+    pub parts: Vec<PathBuf>,
+    /// The format of the rows.
     pub format: Format,
+    /// The encoding of the text; `None` for UTF-8, or UTF-16 if a file begins with its byte-order mark. Parquet has no
+    /// encoding.
+    pub encoding: Option<Encoding>,
+    /// Translated titles and abstracts ([`Format::MindNews`] only), as xMIND has them: tab-separated ids, titles and
+    /// abstracts, with or without a header. Articles without a translation keep their text.
+    pub translations: Option<PathBuf>,
     /// The rule for rows without a label.
     pub labels: LabelRule,
     /// The largest share of unusable rows, from 0 to 1, that is not an error.
@@ -32,7 +43,21 @@ impl Source {
     /// Returns a source whose rows need labels, with the default share of unusable rows.
     #[must_use]
     pub fn labelled(path: impl Into<PathBuf>, format: Format) -> Self {
-        Self { path: path.into(), format, labels: LabelRule::Required, allowed_unusable: Self::ALLOWED_UNUSABLE }
+        Self {
+            path: path.into(),
+            parts: Vec::new(),
+            format,
+            encoding: None,
+            translations: None,
+            labels: LabelRule::Required,
+            allowed_unusable: Self::ALLOWED_UNUSABLE,
+        }
+    }
+
+    /// Returns the files, in their order.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        if self.parts.is_empty() { std::slice::from_ref(&self.path) } else { &self.parts }
     }
 
     /// Returns a warning for the log if rows of this source repeat an id, so that only one of them counts.
@@ -46,51 +71,49 @@ impl Source {
         (count > 0).then(|| format!("{path}: {count} rows repeat an id; only {used} row with each id is used"))
     }
 
-    /// Opens the file as a stream of rows. A file whose content decides the meaning of its quotes
-    /// ([`Quoting::Auto`](super::Quoting::Auto)) is read twice, or held in memory if that is impossible, as with a
+    /// Opens the files as a stream of rows. Files whose content decides the meaning of their quotes
+    /// ([`Quoting::Auto`](super::Quoting::Auto)) are read twice, or held in memory if that is impossible, as with a
     /// pipe.
     ///
     /// # Errors
-    /// [`DataError::Open`] if the file cannot be opened, and the errors of [`articles`].
-    pub fn open(&self) -> Result<Articles<BufReader<File>>, DataError> {
-        let (mut reader, name) = (self.reader()?, self.path.display().to_string());
-        let is_file = reader.get_ref().metadata().is_ok_and(|it| it.is_file());
-        match &self.format {
-            Format::Csv(layout) if layout.is_undecided() && is_file => {
-                let unquoted = quoting::unquoted_line(&mut reader, &name, layout.delimiter)?;
-                reader.rewind().map_err(|source| DataError::Open { path: self.path.clone(), source })?;
-                let rows = articles(reader, &name, &self.format.decided(unquoted), self.labels)?;
-                Ok(rows.found_unquoted(unquoted))
-            }
-            format => articles(reader, &name, format, self.labels),
-        }
+    /// [`DataError::Open`] if the first file cannot be opened, and the errors of [`articles`](super::articles).
+    pub fn open(&self) -> Result<SourceRows, DataError> {
+        let is_file = self.files().iter().all(|path| path.is_file());
+        let unquoted = if is_file { self.unquoted_line()? } else { None };
+        let format = if is_file { self.format.decided(unquoted) } else { self.format.clone() };
+        let translations = self.translations.clone();
+        let reading = Reading { format, encoding: self.encoding, translations, labels: self.labels };
+        SourceRows::open(self.files().to_vec(), reading, unquoted)
     }
 
     /// Returns the line on which a file with [`Quoting::Auto`](super::Quoting::Auto) shows that it was written without
-    /// quoting; `None` if no line does, and in other formats. Reads the complete file.
+    /// quoting; `None` if no line does, and in other formats. Reads the complete files.
     ///
     /// # Errors
-    /// If the file cannot be read.
+    /// If a file cannot be read.
     pub fn unquoted_line(&self) -> Result<Option<u64>, DataError> {
-        match &self.format {
-            Format::Csv(layout) if layout.is_undecided() => {
-                quoting::unquoted_line(self.reader()?, &self.path.display().to_string(), layout.delimiter)
+        let Format::Csv(layout) = &self.format else { return Ok(None) };
+        let Some(delimiter) = layout.undecided() else { return Ok(None) };
+        for path in self.files() {
+            let input = Input::open(path, self.encoding)?;
+            if let Some(line) = quoting::unquoted_line(input, &path.display().to_string(), delimiter)? {
+                return Ok(Some(line));
             }
-            _ => Ok(None),
         }
+        Ok(None)
     }
 
     /// Returns the same source with [`Quoting::Auto`](super::Quoting::Auto) resolved for this file.
     ///
     /// ```
-    /// use nb_data::read::{CsvLayout, Column, Format, Header, Quoting, Source, read};
+    /// use nb_data::read::{CsvLayout, Column, Delimiter, Format, Header, Quoting, Source, read};
     /// let path = tempfile::NamedTempFile::new()?.into_temp_path();
     /// std::fs::write(&path, "sports\t\"We never gave up\nworld\tScreens of 27\"\n")?;
     /// let layout = CsvLayout {
-    ///     label: Some(Column::Number(0)),
+    ///     label: Some(Column::Number(0).into()),
     ///     text: vec![Column::Number(1)],
     ///     header: Header::Absent,
-    ///     delimiter: b'\t',
+    ///     delimiter: Delimiter::TAB,
     ///     quoting: Quoting::Auto,
     /// };
     /// let source = Source::labelled(path.to_path_buf(), Format::Csv(layout.clone()));
@@ -110,25 +133,10 @@ impl Source {
         Self { format: self.format.decided(unquoted), ..self.clone() }
     }
 
-    fn reader(&self) -> Result<BufReader<File>, DataError> {
-        Ok(BufReader::with_capacity(1 << 16, open_file(&self.path)?))
-    }
-
     /// Checks the share of skipped rows in a file with `usable` usable rows.
     pub(crate) fn check(&self, usable: u64, skipped: &Skipped) -> Result<(), DataError> {
         skipped.check(&self.path, usable, self.allowed_unusable)
     }
-}
-
-/// Opens a file for reading.
-pub(crate) fn open_file(path: &Path) -> Result<File, DataError> {
-    let failed = |source| DataError::Open { path: path.to_owned(), source };
-    let file = File::open(path).map_err(failed)?;
-    // A folder opens without an error and fails only at the first read, whose error would name a line.
-    if file.metadata().map_err(failed)?.is_dir() {
-        return Err(failed(std::io::ErrorKind::IsADirectory.into()));
-    }
-    Ok(file)
 }
 
 /// All usable articles of a file, in its order.

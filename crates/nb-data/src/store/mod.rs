@@ -1,7 +1,7 @@
 //! The token store: a source is read and tokenised once, then used as a memory-mapped file.
 //!
 //! The file's name contains a hash of everything its content depends on: the source's bytes, its format (with the
-//! resolved quoting) and label rule, the tokenizer, `max_tokens` and the layout's version. A change of any of them
+//! resolved quoting), encoding and label rule, the tokenizer, `max_tokens` and the layout's version. A change of any of them
 //! makes a new file, and the same content under another path finds the existing one. The file repeats its key and holds
 //! its length and a checksum; all are checked when it is opened, and a damaged file is rebuilt. It is written
 //! atomically, so any number of processes may build it at the same time: each finds or writes a complete file. Old
@@ -21,7 +21,7 @@ use memmap2::Mmap;
 use crate::batch::{MIN_TOKENS, TokenBatch};
 use crate::error::DataError;
 use crate::labels::Labels;
-use crate::read::{Skipped, Source};
+use crate::read::{Compression, Skipped, Source};
 use crate::tokenizer::Tokenizer;
 use layout::{Content, Layout};
 
@@ -278,13 +278,19 @@ fn open(path: &Path, key: &[u8; 32]) -> Result<Opened, Unusable> {
 
 /// Hashes everything that the store's content depends on.
 fn key(source: &Source, tokenizer: &Tokenizer, max_tokens: usize) -> Result<[u8; 32], DataError> {
-    let mut content = blake3::Hasher::new();
-    File::open(&source.path)
-        .and_then(|file| content.update_reader(file).map(|_| ()))
-        .map_err(|cause| DataError::Open { path: source.path.clone(), source: cause })?;
-    // The debug form contains every setting of a format. If it ever changes, stores are rebuilt once.
-    let settings = format!("{:?} {:?} {max_tokens} {}", source.format, source.labels, layout::VERSION);
     let mut hasher = blake3::Hasher::new();
-    hasher.update(content.finalize().as_bytes()).update(tokenizer.fingerprint()).update(settings.as_bytes());
+    for path in source.files().iter().chain(&source.translations) {
+        let mut content = blake3::Hasher::new();
+        File::open(path)
+            .and_then(|file| content.update_reader(file).map(|_| ()))
+            .map_err(|cause| DataError::Open { path: path.clone(), source: cause })?;
+        hasher.update(content.finalize().as_bytes());
+        // The same bytes may be text under one name and compressed text under another.
+        hasher.update(format!("{:?}", Compression::of(path)).as_bytes());
+    }
+    // The debug form contains every setting of a format. If it ever changes, stores are rebuilt once.
+    let Source { format, encoding, labels, .. } = source;
+    let settings = format!("{format:?} {encoding:?} {labels:?} {max_tokens} {}", layout::VERSION);
+    hasher.update(tokenizer.fingerprint()).update(settings.as_bytes());
     Ok(*hasher.finalize().as_bytes())
 }

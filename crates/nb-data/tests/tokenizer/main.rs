@@ -60,10 +60,9 @@ fn articles_are_encoded_in_order() {
     let tokenizer = common::golden_tokenizer();
     let article = |i: u64| Article {
         line: i,
-        id: None,
-        label: None,
         first: "rain ".repeat(1 + i as usize % 7),
         second: i.is_multiple_of(2).then(|| "storm".into()),
+        ..Article::default()
     };
     let articles: Vec<Article> = (0..500).map(article).collect();
     let tokens = tokenizer.encode_all(&articles, 8).unwrap();

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use nb_checkpoint::ArticleField;
 use nb_data::batch::MIN_TOKENS;
-use nb_data::read::Format;
 
 use super::files;
 use super::task::{TaskKind, TaskPlan};
@@ -52,7 +51,7 @@ impl DataPlan {
         let task = kind.plan(config)?;
         Ok(Self {
             max_tokens: data.max_tokens,
-            texts: texts(&task.articles().format),
+            texts: task.articles().format.texts(),
             fields: match data.format {
                 DataFormat::Mind | DataFormat::Beir => files::article_fields(data),
                 DataFormat::Csv | DataFormat::Tsv => Vec::new(),
@@ -78,14 +77,5 @@ impl DataPlan {
             }
         }
         config
-    }
-}
-
-/// The number of texts in a row of a format.
-fn texts(format: &Format) -> usize {
-    match format {
-        Format::Csv(layout) => layout.text.len(),
-        Format::MindNews { fields } | Format::BeirCorpus { fields } => fields.len(),
-        _ => 1,
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use nb_checkpoint::ArticleField;
 use nb_data::MissingFile;
-use nb_data::read::{Column, CsvLayout, Field, Format, Header};
+use nb_data::read::{Column, CsvLayout, Delimiter, Field, Format, Header};
 
 use crate::config::{ColumnsConfig, ConfigError, DataConfig, DataFormat, data_field};
 
@@ -81,10 +81,10 @@ pub(crate) fn csv_format(
         return Err(ConfigError::expected("data.columns.text", found, "one or two columns"));
     }
     Ok(Format::Csv(CsvLayout {
-        label,
+        label: label.map(Into::into),
         text: columns.text.iter().map(Into::into).collect(),
         header: if config.header.unwrap_or(false) { Header::Present } else { Header::Absent },
-        delimiter: if config.format == DataFormat::Csv { b',' } else { b'\t' },
+        delimiter: if config.format == DataFormat::Csv { Delimiter::COMMA } else { Delimiter::TAB },
         quoting: config.quoting.unwrap_or_default().into(),
     }))
 }

@@ -104,7 +104,7 @@ pub(crate) fn warn_repeated(source: &Source, ids: &IdIndex) {
 /// Returns the source of a `news.tsv`, with the fields that the model was trained on.
 pub(crate) fn mind(model: &TextModel, news: &Path, allowed_unusable: f64) -> Source {
     let format = Format::MindNews { fields: model.read_fields() };
-    Source { path: news.to_owned(), format, labels: LabelRule::Optional, allowed_unusable }
+    Source { labels: LabelRule::Optional, allowed_unusable, ..Source::labelled(news, format) }
 }
 
 /// Reads impressions and warns of skipped ones.

@@ -7,7 +7,7 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use nb_data::DataError;
 use nb_data::read::{
-    Article, Articles, Column, CsvLayout, Field, Format, Header, LabelRule, Row, Skipped, SkippedRow, Source, articles,
+    Article, Column, Compression, CsvLayout, Delimiter, Field, Format, Header, LabelRule, Row, Skipped, SkippedRow, Source, articles,
     unquoted_warning,
 };
 
@@ -132,13 +132,14 @@ impl Layout {
         let (format, labels) = (self.format(input, label, trained_on)?, LabelRule::Optional);
         let allowed = self.allow_unusable;
         if input.as_os_str() != "-" {
-            let source = Source { path: input.to_owned(), format, labels, allowed_unusable: allowed };
+            let source = Source { labels, allowed_unusable: allowed, ..Source::labelled(input, format) };
             return Windows::open(&source, size);
         }
         let name = "standard input".to_owned();
         let reader: Box<dyn BufRead> = Box::new(std::io::stdin().lock());
         let articles = articles(reader, &name, &format, labels)?;
-        Ok(Windows::of(articles, name, size, allowed))
+        let unquoted = articles.unquoted_line();
+        Ok(Windows::of(articles, unquoted, name, size, allowed))
     }
 
     /// Returns true if an option describes the layout.
@@ -147,7 +148,7 @@ impl Layout {
     }
 
     fn format(&self, input: &Path, label: Option<&str>, trained_on: &[Field]) -> Result<Format> {
-        let extension = input.extension().and_then(|e| e.to_str());
+        let extension = Compression::extension(input);
         let format = self.format.unwrap_or(match extension {
             Some("csv") => InputFormat::Csv,
             Some("tsv") => InputFormat::Mind,
@@ -179,10 +180,10 @@ impl Layout {
             bail!("--columns is missing, expected one or two columns of text, e.g. --columns 1,2");
         }
         Ok(CsvLayout {
-            label: label.map(str::parse::<Column>).transpose()?,
+            label: label.map(str::parse::<Column>).transpose()?.map(Into::into),
             text: self.columns.iter().map(|c| c.parse::<Column>()).collect::<Result<_, _>>()?,
             header: if self.header == HeaderChoice::Present { Header::Present } else { Header::Absent },
-            delimiter: if format == InputFormat::Csv { b',' } else { b'\t' },
+            delimiter: if format == InputFormat::Csv { Delimiter::COMMA } else { Delimiter::TAB },
             quoting: self.quoting.unwrap_or(QuotingChoice::Auto).into(),
         })
     }
@@ -214,11 +215,19 @@ impl Windows {
     /// Opens a file as windows of up to `size` articles.
     pub(crate) fn open(source: &Source, size: usize) -> Result<Self> {
         let name = source.path.display().to_string();
-        Ok(Self::of(source.open()?, name, size, source.allowed_unusable))
+        let rows = source.open()?;
+        let unquoted = rows.unquoted_line();
+        Ok(Self::of(rows, unquoted, name, size, source.allowed_unusable))
     }
 
-    fn of<R: BufRead + 'static>(articles: Articles<R>, name: String, size: usize, allowed: f64) -> Self {
-        if let Some(line) = articles.unquoted_line() {
+    fn of(
+        articles: impl Iterator<Item = Result<Row, DataError>> + 'static,
+        unquoted: Option<u64>,
+        name: String,
+        size: usize,
+        allowed: f64,
+    ) -> Self {
+        if let Some(line) = unquoted {
             tracing::warn!("{}", unquoted_warning(&name, line));
         }
         Self { articles: Box::new(articles), size, usable: 0, skipped: Skipped::default(), allowed, name }

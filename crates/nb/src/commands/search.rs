@@ -70,10 +70,8 @@ impl Search {
         let corpus = self.source(corpus_model)?;
         let queries = self.queries.iter().map(|query| Article {
             line: 1,
-            id: None,
-            label: None,
             first: query.clone(),
-            second: None,
+            ..Article::default()
         });
         let queries = model.vectors(&queries.collect::<Vec<_>>())?;
         // A query from the command line has no id, so no document can have the same id.
@@ -104,7 +102,11 @@ impl Search {
             Some("tsv") => Format::MindNews { fields },
             _ => Format::BeirCorpus { fields },
         };
-        Ok(Source { path, format, labels: LabelRule::Optional, allowed_unusable: self.allow_unusable })
+        Ok(Source {
+            labels: LabelRule::Optional,
+            allowed_unusable: self.allow_unusable,
+            ..Source::labelled(path, format)
+        })
     }
 
     fn show(&self, corpus: &Source, hits: &[Vec<Hit>]) -> Result<()> {

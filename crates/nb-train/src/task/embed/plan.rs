@@ -152,10 +152,9 @@ impl RankingFolder {
         let files = ClickFiles::find(path).map_err(|missing| not_found(&key, path, &missing))?;
         let allowed_unusable = config.allow_unusable;
         let news = Source {
-            path: files.news,
-            format: Format::MindNews { fields },
             labels: LabelRule::Optional,
             allowed_unusable,
+            ..Source::labelled(files.news, Format::MindNews { fields })
         };
         let behaviors =
             BehaviorSource { path: files.behaviors, history: HISTORY, clicks: ClickRule::Required, allowed_unusable };
@@ -229,7 +228,7 @@ impl Layouts {
     }
 
     fn source(format: &Format, path: PathBuf, allowed_unusable: f64) -> Source {
-        Source { path, format: format.clone(), labels: LabelRule::Optional, allowed_unusable }
+        Source { labels: LabelRule::Optional, allowed_unusable, ..Source::labelled(path, format.clone()) }
     }
 
     /// Returns a file of texts.

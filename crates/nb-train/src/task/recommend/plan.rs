@@ -176,9 +176,8 @@ fn click_log(config: &DataConfig, history: usize, key: &str, path: &Path) -> Res
 
 fn news(config: &DataConfig, path: PathBuf) -> Source {
     Source {
-        path,
-        format: Format::MindNews { fields: fields(config) },
         labels: LabelRule::Optional,
         allowed_unusable: config.allow_unusable,
+        ..Source::labelled(path, Format::MindNews { fields: fields(config) })
     }
 }

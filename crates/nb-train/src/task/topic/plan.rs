@@ -78,12 +78,7 @@ impl TopicPlan {
         let format = format(config)?;
         let source = |key, path: &Path| {
             require_file(key, path)?;
-            Ok(Source {
-                path: path.to_owned(),
-                format: format.clone(),
-                labels: LabelRule::Required,
-                allowed_unusable: config.allow_unusable,
-            })
+            Ok(Source { allowed_unusable: config.allow_unusable, ..Source::labelled(path, format.clone()) })
         };
         let splits = Splits {
             train: source("data.train", &config.train)?,

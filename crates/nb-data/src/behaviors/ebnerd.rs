@@ -1,0 +1,83 @@
+//! EB-NeRD, the news recommendation data set of Ekstra Bladet: a folder with `articles.parquet`, and folders `train` and
+//! `validation` with `behaviors.parquet` and `history.parquet`.
+//!
+//! A reader's history is one row of `history.parquet`, so the impressions of a reader share it. The candidates are
+//! `article_ids_inview`, and those that also occur in `article_ids_clicked` are clicked; the test set lacks the latter.
+//! Ids are numbers, which become texts in [`Article::id`](crate::read::Article::id).
+
+use std::path::{Path, PathBuf};
+
+use super::layout::ImpressionLayout;
+use crate::MissingFile;
+use crate::error::DataError;
+use crate::read::{Format, KeyLayout, KeyPath, LabelRule, Source};
+
+const ARTICLES: &str = "articles.parquet";
+const BEHAVIORS: &str = "behaviors.parquet";
+const HISTORY: &str = "history.parquet";
+
+/// The files of a split of EB-NeRD.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EbnerdFiles {
+    /// The articles of all splits.
+    pub articles: PathBuf,
+    /// The impressions of the split.
+    pub behaviors: PathBuf,
+    /// The histories of its readers.
+    pub history: PathBuf,
+}
+
+impl EbnerdFiles {
+    /// Finds the files of a split, given its folder, such as `train`. The articles are in this folder or the one around it.
+    ///
+    /// ```
+    /// use nb_data::behaviors::EbnerdFiles;
+    /// let folder = tempfile::tempdir()?;
+    /// let train = folder.path().join("train");
+    /// std::fs::create_dir(&train)?;
+    /// for file in ["articles.parquet", "train/behaviors.parquet"] {
+    ///     std::fs::write(folder.path().join(file), "")?;
+    /// }
+    /// assert!(EbnerdFiles::find(&train).unwrap_err().to_string().contains("history.parquet does not exist"));
+    /// std::fs::write(train.join("history.parquet"), "")?;
+    /// assert_eq!(EbnerdFiles::find(&train).unwrap().articles, folder.path().join("articles.parquet"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If a file is missing.
+    pub fn find(folder: &Path) -> Result<Self, MissingFile> {
+        let inside = folder.join(ARTICLES);
+        let articles = match folder.parent() {
+            Some(parent) if !inside.is_file() => parent.join(ARTICLES),
+            _ => inside,
+        };
+        let files = Self { articles, behaviors: folder.join(BEHAVIORS), history: folder.join(HISTORY) };
+        let expected =
+            format!("a folder with {BEHAVIORS} and {HISTORY}, and {ARTICLES} in it or in the folder around it");
+        match MissingFile::first(folder, [&files.behaviors, &files.history, &files.articles], expected) {
+            None => Ok(files),
+            Some(missing) => Err(missing),
+        }
+    }
+
+    /// Returns the layout of the impressions.
+    #[must_use]
+    pub fn layout(&self) -> ImpressionLayout {
+        ImpressionLayout::ebnerd(&self.history)
+    }
+
+    /// Returns the source of the articles: ids, categories as labels, and one or two of the texts `title`, `subtitle` and
+    /// `body`.
+    ///
+    /// # Errors
+    /// If a name is empty.
+    pub fn articles(&self, texts: &[&str]) -> Result<Source, DataError> {
+        let layout = KeyLayout {
+            label: Some(KeyPath::fixed("category_str").into()),
+            text: texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
+            id: Some(KeyPath::fixed("article_id")),
+        };
+        Ok(Source { labels: LabelRule::Optional, ..Source::labelled(&self.articles, Format::Parquet(layout)) })
+    }
+}

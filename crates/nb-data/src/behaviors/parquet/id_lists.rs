@@ -1,0 +1,134 @@
+//! Lists of ids in a batch of rows: list columns of numbers or texts, or texts with spaces between the ids.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, StringViewArray};
+use arrow_schema::DataType;
+
+use super::super::parse::tokens;
+use crate::IdIndex;
+
+/// Rows decoded at a time.
+pub(super) const ROWS: usize = 4096;
+
+/// The ids of a batch.
+pub(super) enum Ids<'a> {
+    Numbers(Vec<i64>),
+    Texts(&'a StringViewArray),
+    /// A column of nulls only.
+    Missing,
+}
+
+/// An id.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Id<'a> {
+    Number(i64),
+    Text(&'a str),
+}
+
+impl Id<'_> {
+    pub(super) fn row(self, news: &IdIndex) -> Option<u32> {
+        match self {
+            Self::Number(number) => news.row_of_number(number),
+            Self::Text(text) => news.row(text.as_bytes()),
+        }
+    }
+}
+
+/// Returns true for types that [`Ids`] can read.
+pub(super) fn is_id(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8View | DataType::Null) || data_type.is_integer()
+}
+
+impl<'a> Ids<'a> {
+    pub(super) fn new(array: &'a ArrayRef) -> Self {
+        match array.data_type() {
+            DataType::Utf8View => array.as_string_view_opt().map_or(Self::Missing, Self::Texts),
+            DataType::Int8 => numbers::<Int8Type>(array, i64::from),
+            DataType::Int16 => numbers::<Int16Type>(array, i64::from),
+            DataType::Int32 => numbers::<Int32Type>(array, i64::from),
+            DataType::Int64 => numbers::<Int64Type>(array, i64::from),
+            DataType::UInt8 => numbers::<UInt8Type>(array, i64::from),
+            DataType::UInt16 => numbers::<UInt16Type>(array, i64::from),
+            DataType::UInt32 => numbers::<UInt32Type>(array, i64::from),
+            // Ids beyond 63 bits keep their identity.
+            DataType::UInt64 => numbers::<UInt64Type>(array, |number| number as i64),
+            _ => Self::Missing,
+        }
+    }
+
+    pub(super) fn get(&self, at: usize) -> Option<Id<'_>> {
+        match self {
+            Self::Numbers(numbers) => Some(Id::Number(numbers[at])),
+            Self::Texts(texts) => Some(Id::Text(texts.value(at))),
+            Self::Missing => None,
+        }
+    }
+}
+
+fn numbers<'a, T: ArrowPrimitiveType>(array: &ArrayRef, wide: impl Fn(T::Native) -> i64) -> Ids<'a> {
+    match array.as_primitive_opt::<T>() {
+        Some(array) => Ids::Numbers(array.values().iter().map(|&number| wide(number)).collect()),
+        None => Ids::Missing,
+    }
+}
+
+/// A list of ids per row.
+pub(super) struct IdLists<'a> {
+    array: &'a ArrayRef,
+    around: &'a [ArrayRef],
+    kind: Kind<'a>,
+}
+
+enum Kind<'a> {
+    List {
+        offsets: &'a [i32],
+        ids: Ids<'a>,
+        entries: &'a ArrayRef,
+    },
+    /// Texts with spaces between the ids.
+    Words(&'a StringViewArray),
+    Missing,
+}
+
+/// Returns true for types that [`IdLists`] can read.
+pub(super) fn is_id_list(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(entry) => is_id(entry.data_type()),
+        other => matches!(other, DataType::Utf8View | DataType::Null),
+    }
+}
+
+impl<'a> IdLists<'a> {
+    pub(super) fn new(array: &'a ArrayRef, around: &'a [ArrayRef]) -> Self {
+        let kind = match array.data_type() {
+            DataType::Utf8View => array.as_string_view_opt().map(Kind::Words),
+            _ => array.as_list_opt::<i32>().map(|list| Kind::List {
+                offsets: list.offsets(),
+                ids: Ids::new(list.values()),
+                entries: list.values(),
+            }),
+        };
+        Self { array, around, kind: kind.unwrap_or(Kind::Missing) }
+    }
+
+    /// Replaces `found` with the ids of a row; false if the row has no list. Entries that are null are skipped.
+    pub(super) fn read<'b>(&'b self, row: usize, found: &mut Vec<Id<'b>>) -> bool {
+        found.clear();
+        if self.array.is_null(row) || self.around.iter().any(|array| array.is_null(row)) {
+            return false;
+        }
+        match &self.kind {
+            Kind::List { offsets, ids, entries } => {
+                let range = offsets[row] as usize..offsets[row + 1] as usize;
+                found.extend(range.filter(|&at| entries.is_valid(at)).filter_map(|at| ids.get(at)));
+            }
+            Kind::Words(texts) => {
+                let words = tokens(texts.value(row).as_bytes());
+                found.extend(words.filter_map(|word| std::str::from_utf8(word).ok()).map(Id::Text));
+            }
+            Kind::Missing => return false,
+        }
+        true
+    }
+}

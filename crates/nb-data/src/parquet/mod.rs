@@ -1,0 +1,22 @@
+//! Parquet files: opened, checked, and read by batches of rows.
+//!
+//! ```text
+//! footer ─ check ─ columns by path ─ pages of a row group ─ check ─ batches ─ rows (articles), impressions
+//! ```
+//!
+//! Only the wanted columns are read, and memory holds one batch and the pages that it comes from. What a damaged or
+//! hostile file claims is compared with its length first; a panic of the `parquet` crate becomes an error.
+
+mod class_names;
+mod columns;
+mod file;
+mod guard;
+mod pages;
+mod rows;
+mod thrift;
+mod values;
+
+pub(crate) use columns::Found;
+pub(crate) use file::ParquetFile;
+pub(crate) use rows::{ParquetRows, wrong_type};
+pub(crate) use values::array;

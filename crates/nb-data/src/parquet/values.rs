@@ -1,0 +1,120 @@
+//! The values of a column in a batch, row by row.
+
+use std::borrow::Cow;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, RecordBatch, StringViewArray};
+use arrow_schema::DataType;
+
+use super::columns::Found;
+use crate::read::Value;
+
+/// Returns true for types that [`Values`] can read.
+pub(crate) fn is_readable(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::List(entry) => is_readable(entry.data_type()),
+        DataType::Utf8View | DataType::Boolean | DataType::Null => true,
+        DataType::Float32 | DataType::Float64 => true,
+        other => other.is_integer(),
+    }
+}
+
+/// Returns the array of a column in a batch, and the structs around it, whose rows may be null.
+pub(crate) fn array(batch: &RecordBatch, column: &Found) -> Option<(ArrayRef, Vec<ArrayRef>)> {
+    let (first, rest) = column.names.split_first()?;
+    let mut array = batch.column_by_name(first)?.clone();
+    let mut around = Vec::new();
+    for name in rest {
+        let inner = array.as_struct_opt()?.column_by_name(name)?.clone();
+        around.push(std::mem::replace(&mut array, inner));
+    }
+    Some((array, around))
+}
+
+/// The values of a column in a batch.
+pub(crate) struct Values<'a> {
+    kind: Kind<'a>,
+    array: &'a ArrayRef,
+    /// The structs around the column.
+    around: &'a [ArrayRef],
+    /// The names of labels that are stored as numbers.
+    names: Option<&'a [String]>,
+}
+
+enum Kind<'a> {
+    Text(&'a StringViewArray),
+    Whole(Vec<i128>),
+    Real(Vec<f64>),
+    Bool(&'a arrow_array::BooleanArray),
+    List { offsets: &'a [i32], entries: Box<Values<'a>> },
+    Missing,
+}
+
+impl<'a> Values<'a> {
+    /// Returns the values of an array of a type that [`is_readable`].
+    pub(crate) fn new(array: &'a ArrayRef, around: &'a [ArrayRef], names: Option<&'a [String]>) -> Self {
+        let kind = match array.data_type() {
+            DataType::Utf8View => array.as_string_view_opt().map(Kind::Text),
+            DataType::Boolean => array.as_boolean_opt().map(Kind::Bool),
+            DataType::List(_) => array.as_list_opt::<i32>().map(|list| Kind::List {
+                offsets: list.offsets(),
+                entries: Box::new(Values::new(list.values(), &[], names)),
+            }),
+            DataType::Float32 => reals::<Float32Type>(array),
+            DataType::Float64 => reals::<Float64Type>(array),
+            DataType::Int8 => numbers::<Int8Type>(array),
+            DataType::Int16 => numbers::<Int16Type>(array),
+            DataType::Int32 => numbers::<Int32Type>(array),
+            DataType::Int64 => numbers::<Int64Type>(array),
+            DataType::UInt8 => numbers::<UInt8Type>(array),
+            DataType::UInt16 => numbers::<UInt16Type>(array),
+            DataType::UInt32 => numbers::<UInt32Type>(array),
+            DataType::UInt64 => numbers::<UInt64Type>(array),
+            _ => None,
+        };
+        Self { kind: kind.unwrap_or(Kind::Missing), array, around, names }
+    }
+
+    /// Returns the value of a row.
+    pub(crate) fn get(&self, row: usize) -> Value<'a> {
+        if self.array.is_null(row) || self.around.iter().any(|array| array.is_null(row)) {
+            return Value::Missing;
+        }
+        match &self.kind {
+            Kind::Text(texts) => Value::Text(Cow::Borrowed(texts.value(row))),
+            Kind::Whole(numbers) => self.whole(numbers[row]),
+            Kind::Real(numbers) => Value::Real(numbers[row]),
+            Kind::Bool(flags) => Value::Bool(flags.value(row)),
+            Kind::List { offsets, entries } => {
+                let range = offsets[row] as usize..offsets[row + 1] as usize;
+                if range.len() > Value::MOST_LABELS {
+                    return Value::Missing;
+                }
+                Value::List(range.map(|entry| entries.get(entry)).collect())
+            }
+            Kind::Missing => Value::Missing,
+        }
+    }
+
+    fn whole(&self, number: i128) -> Value<'a> {
+        match self.names {
+            None => Value::Whole(number),
+            // `datasets` writes -1 for a row without a label.
+            Some(names) => match usize::try_from(number).ok().and_then(|place| names.get(place)) {
+                Some(name) => Value::Text(Cow::Borrowed(name)),
+                None => Value::Missing,
+            },
+        }
+    }
+}
+
+fn numbers<'a, T: ArrowPrimitiveType<Native: Into<i128>>>(array: &ArrayRef) -> Option<Kind<'a>> {
+    Some(Kind::Whole(array.as_primitive_opt::<T>()?.values().iter().map(|&number| number.into()).collect()))
+}
+
+fn reals<'a, T: ArrowPrimitiveType<Native: Into<f64>>>(array: &ArrayRef) -> Option<Kind<'a>> {
+    Some(Kind::Real(array.as_primitive_opt::<T>()?.values().iter().map(|&number| number.into()).collect()))
+}

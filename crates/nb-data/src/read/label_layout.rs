@@ -1,0 +1,133 @@
+//! The ways in which a file stores the labels of a row.
+
+use std::borrow::Cow;
+
+use super::skipped::Reason;
+use super::text::meaningful;
+use super::value::Value;
+
+/// The place of a row's labels. `C` is a [`Column`](super::Column) of a CSV file or a [`KeyPath`](super::KeyPath).
+///
+/// ```
+/// use nb_data::read::{Column, LabelLayout};
+/// let flags = LabelLayout::Flags(vec![Column::Name("sports".into()), Column::Name("world".into())]);
+/// assert_eq!(LabelLayout::from(Column::Number(0)), LabelLayout::One(Column::Number(0)));
+/// # let _ = flags;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LabelLayout<C> {
+    /// A column that holds one label, or a list of labels in formats that have lists.
+    One(C),
+    /// A column that holds any number of labels with a separator between them: `sports|world`.
+    Separated {
+        /// The column.
+        column: C,
+        /// The text between two labels.
+        separator: String,
+    },
+    /// Columns that hold 1 if the row has the label named by the column, else 0.
+    Flags(Vec<C>),
+}
+
+impl<C> From<C> for LabelLayout<C> {
+    fn from(column: C) -> Self {
+        Self::One(column)
+    }
+}
+
+impl<C> LabelLayout<C> {
+    /// Returns the columns.
+    pub(super) fn columns(&self) -> &[C] {
+        match self {
+            Self::One(column) | Self::Separated { column, .. } => std::slice::from_ref(column),
+            Self::Flags(columns) => columns,
+        }
+    }
+
+    /// Returns the labels' places, as `place` finds them.
+    pub(super) fn places<E>(&self, place: impl Fn(&C) -> Result<usize, E>) -> Result<LabelPlaces, E>
+    where
+        C: std::fmt::Display,
+    {
+        Ok(match self {
+            Self::One(column) => LabelPlaces::One(place(column)?),
+            Self::Separated { column, separator } => LabelPlaces::Separated(place(column)?, separator.clone()),
+            Self::Flags(columns) => {
+                let flag = |column: &C| Ok((place(column)?, column.to_string()));
+                LabelPlaces::Flags(columns.iter().map(flag).collect::<Result<_, E>>()?)
+            }
+        })
+    }
+}
+
+/// The positions of the labels among the fields of a row.
+#[derive(Debug)]
+pub(super) enum LabelPlaces {
+    One(usize),
+    Separated(usize, String),
+    /// The position and the name of each label.
+    Flags(Vec<(usize, String)>),
+}
+
+/// The labels of a row, in its order.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct RowLabels {
+    pub(super) first: Option<String>,
+    pub(super) more: Vec<String>,
+}
+
+impl RowLabels {
+    fn push(&mut self, label: &str) {
+        match self.first {
+            None => self.first = Some(label.to_owned()),
+            Some(_) => self.more.push(label.to_owned()),
+        }
+    }
+
+    /// Adds a value, the parts between its separators, or the entries of a list.
+    fn extend(&mut self, value: &Value, separator: Option<&str>) {
+        if let Value::List(entries) = value {
+            entries.iter().for_each(|entry| self.extend_text(entry.label(), separator));
+        } else {
+            self.extend_text(value.label(), separator);
+        }
+    }
+
+    fn extend_text(&mut self, text: Option<Cow<str>>, separator: Option<&str>) {
+        let text = text.as_deref().unwrap_or_default();
+        match separator {
+            Some(separator) => text.split(separator).filter_map(meaningful).for_each(|label| self.push(label)),
+            None => meaningful(text).into_iter().for_each(|label| self.push(label)),
+        }
+    }
+}
+
+impl LabelPlaces {
+    /// Returns the largest position.
+    pub(super) fn last(&self) -> usize {
+        match self {
+            Self::One(place) | Self::Separated(place, _) => *place,
+            Self::Flags(flags) => flags.iter().map(|(place, _)| *place).max().unwrap_or(0),
+        }
+    }
+
+    /// Reads the labels of a row, whose fields `value` returns.
+    pub(super) fn read<'a, V: std::borrow::Borrow<Value<'a>>>(
+        &self,
+        value: impl Fn(usize) -> Result<V, Reason>,
+    ) -> Result<RowLabels, Reason> {
+        let mut labels = RowLabels::default();
+        match self {
+            Self::One(place) => labels.extend(value(*place)?.borrow(), None),
+            Self::Separated(place, separator) => labels.extend(value(*place)?.borrow(), Some(separator)),
+            Self::Flags(flags) => {
+                for (place, name) in flags {
+                    if value(*place)?.borrow().flag()? {
+                        labels.push(name);
+                    }
+                }
+            }
+        }
+        Ok(labels)
+    }
+}

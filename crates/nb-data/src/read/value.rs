@@ -1,0 +1,69 @@
+//! A value of a JSON object or a Parquet column, as far as articles need it.
+
+use std::borrow::Cow;
+
+use super::skipped::Reason;
+
+/// A value that may become a text, an id or a label.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) enum Value<'a> {
+    /// Missing, null, or of a kind that is never used.
+    #[default]
+    Missing,
+    Text(Cow<'a, str>),
+    Whole(i128),
+    Real(f64),
+    Bool(bool),
+    List(Vec<Value<'a>>),
+}
+
+impl Value<'_> {
+    /// The longest list of labels; a longer list counts as missing.
+    pub(crate) const MOST_LABELS: usize = 1 << 16;
+
+    /// Returns a text.
+    pub(crate) fn text(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Returns an id: a text, or the digits of a whole number.
+    pub(crate) fn id(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Text(text) => Some(Cow::Borrowed(text)),
+            Self::Whole(number) => Some(number.to_string().into()),
+            _ => None,
+        }
+    }
+
+    /// Returns a label: a text, the digits of a whole number, or `true` or `false`.
+    pub(crate) fn label(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Bool(true) => Some("true".into()),
+            Self::Bool(false) => Some("false".into()),
+            other => other.id(),
+        }
+    }
+
+    /// Returns the truth of a flag: 0, 1, true or false, as a number or a text. A missing flag is not set.
+    pub(crate) fn flag(&self) -> Result<bool, Reason> {
+        match self {
+            Self::Missing => Ok(false),
+            Self::Bool(flag) => Ok(*flag),
+            Self::Whole(0) => Ok(false),
+            Self::Whole(1) => Ok(true),
+            Self::Real(number) if *number == 0.0 => Ok(false),
+            Self::Real(number) if *number == 1.0 => Ok(true),
+            Self::Text(text) => match text.trim() {
+                "" | "0" | "0.0" => Ok(false),
+                "1" | "1.0" => Ok(true),
+                text if text.eq_ignore_ascii_case("false") => Ok(false),
+                text if text.eq_ignore_ascii_case("true") => Ok(true),
+                _ => Err(Reason::InvalidFlag),
+            },
+            _ => Err(Reason::InvalidFlag),
+        }
+    }
+}
