@@ -40,7 +40,7 @@ fn invalid_settings_are_refused() {
         ("data.dev=nowhere.tsv", &["data.dev", "nowhere.tsv", "no such file"]),
         ("data.max_tokens=2", &["data.max_tokens is 2", "at least 3"]),
         ("data.format=csv", &["data.columns", "label"]),
-        ("data.format=beir", &["data.format is beir", "task: topic reads only mind, csv or tsv"]),
+        ("data.format=beir", &["data.format is beir", "task: topic reads only mind, csv, tsv, jsonl or parquet"]),
         ("data.history=5", &["data.history is given", "tasks that rank"]),
         ("reader.self_attention=2", &["reader.self_attention is 2", "task: topic has no readers"]),
         ("name=../up", &["name is `../up`"]),

@@ -62,7 +62,7 @@ fn a_tsv_without_quoting_loses_no_row() {
     let none = [&TSV[..], &files, &["data.quoting=none", "output=runs/none"]].concat();
     let ended = place.train(&none).done();
     assert!(ended.err.contains("read from the token store") || !ended.err.contains("tokenised"), "{}", ended.err);
-    place.train(&["data.quoting=none"]).failed(&["data.quoting is given", "no quoting"]);
+    place.train(&["data.quoting=none"]).failed(&["data.quoting is given", "it applies only to csv, tsv"]);
 }
 
 #[test]

@@ -241,7 +241,10 @@ mod tests {
             Format::Csv(layout) => Some(layout.delimiter),
             _ => None,
         };
-        assert_eq!((delimiter(Some("a,1"), &csv), delimiter(Some("a,1"), &tsv)), (Some(Delimiter::COMMA), Some(Delimiter::TAB)));
+        assert_eq!(
+            (delimiter(Some("a,1"), &csv), delimiter(Some("a,1"), &tsv)),
+            (Some(Delimiter::COMMA), Some(Delimiter::TAB))
+        );
         assert_eq!(source(None, &tsv).unwrap().format, mind());
         // In a folder, MIND's file is read.
         let from_folder = source(Some("a,1"), folder.path()).unwrap();

@@ -10,11 +10,26 @@ use std::path::{Path, PathBuf};
 use super::layout::ImpressionLayout;
 use crate::MissingFile;
 use crate::error::DataError;
-use crate::read::{Format, KeyLayout, KeyPath, LabelRule, Source};
+use crate::read::{Field, Format, KeyLayout, KeyPath, LabelRule, Source};
 
 const ARTICLES: &str = "articles.parquet";
-const BEHAVIORS: &str = "behaviors.parquet";
-const HISTORY: &str = "history.parquet";
+pub(super) const BEHAVIORS: &str = "behaviors.parquet";
+pub(super) const HISTORY: &str = "history.parquet";
+
+/// Returns the format of the articles with these fields as texts.
+pub(super) fn article_format(fields: &[Field]) -> Format {
+    let column = |field: &Field| {
+        KeyPath::fixed(match field {
+            Field::Title => "title",
+            Field::Abstract => "subtitle",
+        })
+    };
+    Format::Parquet(KeyLayout {
+        label: Some(KeyPath::fixed("category_str").into()),
+        text: fields.iter().map(column).collect(),
+        id: Some(KeyPath::fixed("article_id")),
+    })
+}
 
 /// The files of a split of EB-NeRD.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,25 +1,40 @@
-//! The files of a MIND folder.
+//! The files of a data set of clicks: MIND's and EB-NeRD's.
 
 use std::path::{Path, PathBuf};
 
+use super::ebnerd::{self, EbnerdFiles};
+use super::layout::ImpressionLayout;
 use crate::MissingFile;
+use crate::read::{Field, Format, LabelRule, Source};
 
 /// MIND's file of articles.
 const NEWS: &str = "news.tsv";
 /// MIND's file of impressions.
 const BEHAVIORS: &str = "behaviors.tsv";
 
-/// The two files of a MIND folder.
+/// The files of a data set of clicks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClickFiles {
-    /// The articles: `news.tsv`.
+    /// The articles: MIND's `news.tsv`, EB-NeRD's `articles.parquet`.
     pub news: PathBuf,
-    /// The impressions: `behaviors.tsv`, or a file with another name beside the `news.tsv`.
+    /// The impressions: `behaviors.tsv`, or a file with another name beside the `news.tsv`; EB-NeRD's `behaviors.parquet`.
     pub behaviors: PathBuf,
+    /// The form of the impressions.
+    pub form: ImpressionForm,
+}
+
+/// The form of a file of impressions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImpressionForm {
+    /// MIND's `behaviors.tsv`.
+    Mind,
+    /// Parquet with these columns.
+    Parquet(ImpressionLayout),
 }
 
 impl ClickFiles {
-    /// Finds the files that `path` stands for: a MIND folder, or a file of impressions beside its `news.tsv`.
+    /// Finds the files that `path` stands for: a MIND folder, a file of impressions beside its `news.tsv`, or a folder of a
+    /// split of EB-NeRD ([`EbnerdFiles`]), which is known by its `behaviors.parquet`.
     ///
     /// ```
     /// use nb_data::behaviors::ClickFiles;
@@ -34,12 +49,45 @@ impl ClickFiles {
     /// # Errors
     /// If a file is missing.
     pub fn find(path: &Path) -> Result<Self, MissingFile> {
+        if path.join(ebnerd::BEHAVIORS).is_file() {
+            return EbnerdFiles::find(path).map(Self::from);
+        }
         let behaviors = if path.is_dir() { path.join(BEHAVIORS) } else { path.to_owned() };
-        let files = Self { news: behaviors.with_file_name(NEWS), behaviors };
+        let files = Self { news: behaviors.with_file_name(NEWS), behaviors, form: ImpressionForm::Mind };
         let expected = format!("a folder with {NEWS} and {BEHAVIORS}, or a file of impressions beside its {NEWS}");
         match MissingFile::first(path, [&files.behaviors, &files.news], expected) {
             None => Ok(files),
             Some(missing) => Err(missing),
         }
+    }
+
+    /// Returns the data set of two files: those of MIND, or those of EB-NeRD if the impressions are Parquet. The histories of
+    /// EB-NeRD's readers are then in `history.parquet` beside them.
+    #[must_use]
+    pub fn of(news: &Path, behaviors: &Path) -> Self {
+        let is_parquet = behaviors.extension().is_some_and(|extension| extension == "parquet");
+        let (news, behaviors) = (news.to_owned(), behaviors.to_owned());
+        if is_parquet {
+            let history = behaviors.with_file_name(ebnerd::HISTORY);
+            return EbnerdFiles { articles: news, behaviors, history }.into();
+        }
+        Self { news, behaviors, form: ImpressionForm::Mind }
+    }
+
+    /// Returns the source of the articles, with one or two fields as their texts. EB-NeRD's abstract is its `subtitle`.
+    #[must_use]
+    pub fn articles(&self, fields: &[Field]) -> Source {
+        let format = match self.form {
+            ImpressionForm::Mind => Format::MindNews { fields: fields.to_vec() },
+            ImpressionForm::Parquet(_) => ebnerd::article_format(fields),
+        };
+        Source { labels: LabelRule::Optional, ..Source::labelled(&self.news, format) }
+    }
+}
+
+impl From<EbnerdFiles> for ClickFiles {
+    fn from(files: EbnerdFiles) -> Self {
+        let form = ImpressionForm::Parquet(files.layout());
+        Self { news: files.articles, behaviors: files.behaviors, form }
     }
 }

@@ -1,6 +1,6 @@
 //! The columns of impressions in Parquet files.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::read::KeyPath;
 
@@ -51,6 +51,15 @@ pub enum HistoryColumns {
 }
 
 impl ImpressionLayout {
+    /// Returns the file of the readers' histories, if they are in a file of their own.
+    #[must_use]
+    pub fn history_file(&self) -> Option<&Path> {
+        match &self.history {
+            HistoryColumns::Readers { path, .. } => Some(path),
+            HistoryColumns::Absent | HistoryColumns::Column(_) => None,
+        }
+    }
+
     /// Returns the layout of MIND's columns: `impression_id`, `history` and `impressions`.
     #[must_use]
     pub fn mind() -> Self {

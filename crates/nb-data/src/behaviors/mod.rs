@@ -17,10 +17,8 @@ mod batch;
 mod blocks;
 mod clicks;
 mod columns;
-#[cfg(feature = "parquet")]
 mod ebnerd;
 mod files;
-#[cfg(feature = "parquet")]
 mod layout;
 #[cfg(feature = "parquet")]
 mod parquet;
@@ -32,10 +30,8 @@ use std::path::PathBuf;
 
 pub use batch::{ClickedBefore, Draw, ReaderBatch, cut_distinct};
 pub use clicks::{ClickRule, NO_LABEL, UNKNOWN};
-#[cfg(feature = "parquet")]
 pub use ebnerd::EbnerdFiles;
-pub use files::ClickFiles;
-#[cfg(feature = "parquet")]
+pub use files::{ClickFiles, ImpressionForm};
 pub use layout::{CandidateColumns, HistoryColumns, ImpressionLayout};
 pub use report::ReadReport;
 pub use samples::{Sample, Samples};
@@ -129,6 +125,23 @@ impl Behaviors {
     pub fn read_parquet(source: &BehaviorSource, layout: &ImpressionLayout, news: &IdIndex) -> Result<Self, DataError> {
         let rules = Rules { news, clicks: source.clicks, history: source.history };
         Self::new(parquet::read(&source.path, layout, &rules)?, source, news)
+    }
+
+    /// Reads a file in the form that [`ClickFiles`] says.
+    ///
+    /// # Errors
+    /// As [`Behaviors::read`], or if the file is Parquet and this build lacks the feature `parquet`.
+    pub fn read_as(source: &BehaviorSource, form: &ImpressionForm, news: &IdIndex) -> Result<Self, DataError> {
+        match form {
+            ImpressionForm::Mind => Self::read(source, news),
+            #[cfg(feature = "parquet")]
+            ImpressionForm::Parquet(layout) => Self::read_parquet(source, layout, news),
+            #[cfg(not(feature = "parquet"))]
+            ImpressionForm::Parquet(_) => Err(DataError::Unsuitable {
+                file: source.path.display().to_string(),
+                problem: "cannot read Parquet in this build, expected one with the feature `parquet`",
+            }),
+        }
     }
 
     fn new(content: Content, source: &BehaviorSource, news: &IdIndex) -> Result<Self, DataError> {

@@ -21,6 +21,8 @@ pub enum Reason {
     InvalidFlag,
     /// Its label is not one of the model's labels.
     UnknownLabel,
+    /// It has several labels where one is expected.
+    SeveralLabels,
     /// It has no text, or only white space and control characters.
     NoText,
     /// It is an impression without a candidate.
@@ -33,7 +35,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order in which they are checked and shown.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::InvalidUtf8,
         Self::TooFewColumns,
         Self::TooManyColumns,
@@ -42,6 +44,7 @@ impl Reason {
         Self::NoLabel,
         Self::InvalidFlag,
         Self::UnknownLabel,
+        Self::SeveralLabels,
         Self::NoText,
         Self::NoCandidates,
         Self::NoClick,
@@ -61,6 +64,7 @@ impl fmt::Display for Reason {
             Self::NoLabel => "without a label",
             Self::InvalidFlag => "with a label column that is neither 0 nor 1",
             Self::UnknownLabel => "with a label that no training row has",
+            Self::SeveralLabels => "with several labels",
             Self::NoText => "without text",
             Self::NoCandidates => "without a candidate",
             Self::NoClick => "with a candidate that lacks -0 or -1",

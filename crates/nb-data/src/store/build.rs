@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::layout::Content;
 use crate::batch::Tokens;
 use crate::error::DataError;
-use crate::read::{Article, Row, Source};
+use crate::read::{Article, Reason, Row, SkippedRow, Source};
 use crate::tokenizer::Tokenizer;
 
 /// Articles per block: enough to keep all cores busy, few enough to hold in memory.
@@ -48,6 +48,10 @@ impl Builder {
         let mut block = Vec::with_capacity(BLOCK);
         while block.len() < BLOCK {
             match rows.next().transpose()? {
+                // A store has one label per row; the first of several would be as wrong as the others.
+                Some(Row::Article(article)) if !article.more_labels.is_empty() => {
+                    self.content.skipped.add(SkippedRow { line: article.line, reason: Reason::SeveralLabels });
+                }
                 Some(Row::Article(article)) => block.push(article),
                 Some(Row::Skipped(row)) => self.content.skipped.add(row),
                 None => break,

@@ -17,7 +17,7 @@ use super::schema;
 pub struct DataConfig {
     /// File format.
     pub format: DataFormat,
-    /// Training rows: a file (topic), a MIND folder (recommend) or a BEIR folder (retrieve).
+    /// Training rows: a file or a folder of a data set (topic), a MIND or EB-NeRD folder (recommend), or a BEIR folder (retrieve).
     pub train: PathBuf,
     /// Development rows. Without them, `dev_fraction` of the training rows is held out (retrieve: unless the folder has
     /// a `qrels/dev.tsv`).
@@ -33,17 +33,23 @@ pub struct DataConfig {
     pub unlabelled: Option<PathBuf>,
     /// Articles that take part in training (recommend, retrieve); `used` by default.
     pub articles: Option<ArticlesChoice>,
-    /// Columns of label and text (csv, tsv).
+    /// Columns of label and text: by number or name (csv, tsv), or by key, with dots for nested ones (jsonl, parquet).
     pub columns: Option<ColumnsConfig>,
     /// True if the first row names the columns (csv, tsv); false by default.
     pub header: Option<bool>,
     /// Meaning of a `"` (csv, tsv); `auto` by default.
     pub quoting: Option<QuotingChoice>,
+    /// Text between columns (csv, tsv), such as `;` or `_!_`; a comma or a tab by default.
+    pub delimiter: Option<String>,
+    /// Encoding of text files by name, such as `gbk` or `windows-1252`; UTF-8 by default, or UTF-16 after a byte-order mark.
+    pub encoding: Option<String>,
+    /// Translations of MIND's articles: a file of ids, titles and abstracts between tabs (mind).
+    pub translations: Option<PathBuf>,
     /// Treatment of development and test rows whose label no training row has (topic); `skip` by default.
     pub unknown_labels: Option<UnknownLabels>,
     /// Weights of the classes in the hard loss (topic); `none` by default.
     pub class_weights: Option<ClassWeights>,
-    /// Parts of an article that are read (mind, beir); title and abstract by default.
+    /// Parts of an article that are read (mind, beir, ebnerd); title and abstract by default.
     #[serde(default)] // without it, a schema of its own would make the key required
     #[schemars(schema_with = "schema::article_fields")]
     pub fields: Option<Vec<ArticleField>>,
@@ -82,8 +88,14 @@ pub enum DataFormat {
     Csv,
     /// Tab-separated values
     Tsv,
+    /// JSON lines: an object per line
+    Jsonl,
+    /// Parquet
+    Parquet,
     /// A BEIR folder of JSON lines
     Beir,
+    /// A folder of a split of EB-NeRD (recommend)
+    Ebnerd,
 }
 
 impl DataFormat {
@@ -93,8 +105,26 @@ impl DataFormat {
             Self::Mind => "mind",
             Self::Csv => "csv",
             Self::Tsv => "tsv",
+            Self::Jsonl => "jsonl",
+            Self::Parquet => "parquet",
             Self::Beir => "beir",
+            Self::Ebnerd => "ebnerd",
         }
+    }
+
+    /// Returns true if the configuration names columns by keys.
+    pub(crate) fn has_keys(self) -> bool {
+        matches!(self, Self::Jsonl | Self::Parquet)
+    }
+
+    /// Returns true if articles have the parts that `data.fields` names.
+    pub(crate) fn has_fields(self) -> bool {
+        matches!(self, Self::Mind | Self::Beir | Self::Ebnerd)
+    }
+
+    /// Returns true if a folder of such files can be a data set of the library `datasets`.
+    pub(crate) fn is_in_datasets(self) -> bool {
+        matches!(self, Self::Csv | Self::Tsv | Self::Jsonl | Self::Parquet)
     }
 }
 
@@ -138,7 +168,7 @@ pub fn data_field(field: ArticleField) -> nb_data::read::Field {
     }
 }
 
-/// Columns of a csv or tsv file, each by name or by number from 0.
+/// Columns of a file: in csv and tsv by name or by number from 0, in jsonl and parquet by key.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ColumnsConfig {

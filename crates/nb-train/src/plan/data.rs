@@ -52,10 +52,7 @@ impl DataPlan {
         Ok(Self {
             max_tokens: data.max_tokens,
             texts: task.articles().format.texts(),
-            fields: match data.format {
-                DataFormat::Mind | DataFormat::Beir => files::article_fields(data),
-                DataFormat::Csv | DataFormat::Tsv => Vec::new(),
-            },
+            fields: if data.format.has_fields() { files::article_fields(data) } else { Vec::new() },
             cache: data.cache.clone().unwrap_or_else(|| nb_files::cache_folder().join("tokens")),
             task,
         })
@@ -69,12 +66,12 @@ impl DataPlan {
             ..given.clone()
         };
         self.task.complete(&mut config);
-        match given.format {
-            DataFormat::Mind | DataFormat::Beir => config.fields = Some(self.fields.clone()),
-            DataFormat::Csv | DataFormat::Tsv => {
-                config.header = Some(given.header.unwrap_or(false));
-                config.quoting = Some(given.quoting.unwrap_or_default());
-            }
+        if given.format.has_fields() {
+            config.fields = Some(self.fields.clone());
+        }
+        if let DataFormat::Csv | DataFormat::Tsv = given.format {
+            config.header = Some(given.header.unwrap_or(false));
+            config.quoting = Some(given.quoting.unwrap_or_default());
         }
         config
     }

@@ -1,13 +1,13 @@
 //! Checks of files and keys, shared by the tasks.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use nb_checkpoint::ArticleField;
 use nb_data::MissingFile;
-use nb_data::read::{Column, CsvLayout, Delimiter, Field, Format, Header};
+use nb_data::read::{Field, Source};
 
-use crate::config::{ColumnsConfig, ConfigError, DataConfig, DataFormat, data_field};
+use crate::config::{ConfigError, DataConfig, DataFormat, data_field};
 
 /// Largest number of negative articles per row: more than any batch has room for.
 pub(crate) const MAX_NEGATIVES: usize = 1000;
@@ -70,23 +70,53 @@ pub(crate) fn not_found(key: &str, path: &Path, missing: &MissingFile) -> Config
     ConfigError::conflict(key, path.display(), missing.to_string())
 }
 
-/// Returns the layout of csv and tsv files with one or two columns of text. `label` is the column of the label, if it is read.
-pub(crate) fn csv_format(
-    config: &DataConfig,
-    columns: &ColumnsConfig,
-    label: Option<Column>,
-) -> Result<Format, ConfigError> {
-    if !(1..=2).contains(&columns.text.len()) {
-        let found = format!("a list of {} columns", columns.text.len());
-        return Err(ConfigError::expected("data.columns.text", found, "one or two columns"));
+/// A key that some formats use.
+struct FormatKey {
+    name: &'static str,
+    is_given: bool,
+    formats: &'static [DataFormat],
+}
+
+/// Refuses the first key that is given although the format of the data does not use it.
+pub(crate) fn refuse_by_format(config: &DataConfig) -> Result<(), ConfigError> {
+    use DataFormat::{Beir, Csv, Ebnerd, Jsonl, Mind, Parquet, Tsv};
+    let key = |name, is_given, formats| FormatKey { name, is_given, formats };
+    let keys = [
+        key("columns", config.columns.is_some(), &[Csv, Tsv, Jsonl, Parquet][..]),
+        key("header", config.header.is_some(), &[Csv, Tsv]),
+        key("quoting", config.quoting.is_some(), &[Csv, Tsv]),
+        key("delimiter", config.delimiter.is_some(), &[Csv, Tsv]),
+        key("encoding", config.encoding.is_some(), &[Csv, Tsv, Jsonl, Mind]),
+        key("fields", config.fields.is_some(), &[Mind, Beir, Ebnerd]),
+        key("translations", config.translations.is_some(), &[Mind]),
+    ];
+    match keys.into_iter().find(|key| key.is_given && !key.formats.contains(&config.format)) {
+        None => Ok(()),
+        Some(FormatKey { name, formats, .. }) => {
+            let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
+            let why = format!("it applies only to {}, and data.format is {}", names.join(", "), config.format.name());
+            Err(ConfigError::conflict(format!("data.{name}"), "given", why).and("data.format"))
+        }
     }
-    Ok(Format::Csv(CsvLayout {
-        label: label.map(Into::into),
-        text: columns.text.iter().map(Into::into).collect(),
-        header: if config.header.unwrap_or(false) { Header::Present } else { Header::Absent },
-        delimiter: if config.format == DataFormat::Csv { Delimiter::COMMA } else { Delimiter::TAB },
-        quoting: config.quoting.unwrap_or_default().into(),
-    }))
+}
+
+/// Refuses a format that a task does not read.
+pub(crate) fn require_format(config: &DataConfig, task: &str, formats: &[DataFormat]) -> Result<(), ConfigError> {
+    if formats.contains(&config.format) {
+        return refuse_by_format(config);
+    }
+    let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
+    let names = match names.split_last() {
+        Some((last, [_, ..])) => format!("{} or {last}", names[..names.len() - 1].join(", ")),
+        _ => names.join(", "),
+    };
+    let why = format!("task: {task} reads only {names}");
+    Err(ConfigError::conflict("data.format", config.format.name(), why).and("task"))
+}
+
+/// Returns the files of a source, translations included.
+pub(crate) fn all_files(source: &Source) -> Vec<PathBuf> {
+    source.files().iter().chain(&source.translations).cloned().collect()
 }
 
 /// Returns the parts of an article that are read.

@@ -11,6 +11,7 @@ mod machine;
 mod models;
 mod parts;
 mod task;
+pub(crate) mod texts;
 mod train;
 
 use std::path::{Path, PathBuf};

@@ -9,7 +9,7 @@ use anyhow::Result;
 use nb_checkpoint::BertConfig;
 use nb_data::read::Source;
 
-use super::files::Dev;
+use super::files::{Dev, all_files};
 use super::train::TrainPlan;
 use crate::config::{ConfigError, DataConfig, RunConfig};
 use crate::method::{Method, TermKind};
@@ -122,7 +122,7 @@ impl<T> Splits<T> {
             all.push(SplitFiles { split: "test", paths: paths(test) });
         }
         if let Some(unlabelled) = &self.unlabelled {
-            all.push(SplitFiles { split: "unlabelled", paths: vec![unlabelled.path.clone()] });
+            all.push(SplitFiles { split: "unlabelled", paths: all_files(unlabelled) });
         }
         all
     }

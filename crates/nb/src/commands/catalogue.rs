@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use nb_checkpoint::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, weight_files};
-use nb_data::behaviors::{BehaviorSource, Behaviors};
-use nb_data::read::{Article, Format, LabelRule, Row, Source};
+use nb_data::behaviors::{BehaviorSource, Behaviors, ClickFiles, ImpressionForm};
+use nb_data::read::{Article, Row, Source};
 use nb_data::{IdIndex, Tokens};
 use nb_files::cache_folder;
 use nb_rank::{ArticleVectors, CorpusVectors, VectorFile, VectorWriter};
@@ -27,9 +27,9 @@ pub(crate) struct Catalogue {
 }
 
 impl Catalogue {
-    /// Encodes the articles of a `news.tsv`, each once.
-    pub(crate) fn read(model: &TextModel, news: &Path, allowed_unusable: f64) -> Result<Self> {
-        let source = mind(model, news, allowed_unusable);
+    /// Encodes the articles of a data set of clicks, each once.
+    pub(crate) fn read(model: &TextModel, files: &ClickFiles, allowed_unusable: f64) -> Result<Self> {
+        let source = clicked_articles(model, files, allowed_unusable);
         let (mut names, mut vectors, hidden) = (Vec::new(), Vec::new(), model.vector_width()?);
         each_vector(model, &source, |article, vector| {
             names.push(article.id.clone());
@@ -101,15 +101,14 @@ pub(crate) fn warn_repeated(source: &Source, ids: &IdIndex) {
     }
 }
 
-/// Returns the source of a `news.tsv`, with the fields that the model was trained on.
-pub(crate) fn mind(model: &TextModel, news: &Path, allowed_unusable: f64) -> Source {
-    let format = Format::MindNews { fields: model.read_fields() };
-    Source { labels: LabelRule::Optional, allowed_unusable, ..Source::labelled(news, format) }
+/// Returns the source of the articles of a data set of clicks, with the fields that the model was trained on.
+pub(crate) fn clicked_articles(model: &TextModel, files: &ClickFiles, allowed_unusable: f64) -> Source {
+    Source { allowed_unusable, ..files.articles(&model.read_fields()) }
 }
 
 /// Reads impressions and warns of skipped ones.
-pub(crate) fn read_behaviors(source: &BehaviorSource, ids: &IdIndex) -> Result<Behaviors> {
-    let behaviors = Behaviors::read(source, ids)?;
+pub(crate) fn read_behaviors(source: &BehaviorSource, form: &ImpressionForm, ids: &IdIndex) -> Result<Behaviors> {
+    let behaviors = Behaviors::read_as(source, form, ids)?;
     if !behaviors.report().is_empty() {
         tracing::warn!("{}: {}", source.path.display(), behaviors.report());
     }

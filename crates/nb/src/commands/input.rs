@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use nb_data::DataError;
 use nb_data::read::{
-    Article, Column, Compression, CsvLayout, Delimiter, Field, Format, Header, LabelRule, Row, Skipped, SkippedRow, Source, articles,
-    unquoted_warning,
+    Article, Column, Compression, CsvLayout, Delimiter, Encoding, Field, Format, Header, KeyLayout, KeyPath, LabelRule,
+    Row, Skipped, SkippedRow, Source, articles, unquoted_warning,
 };
 
 use super::choices::QuotingChoice;
@@ -28,15 +28,22 @@ pub(crate) struct Input {
 /// The layout of an input.
 #[derive(Debug, Args)]
 pub(crate) struct Layout {
-    /// Format of the input [default: by the extension: .csv, .tsv as MIND news, .jsonl as BEIR, else one text per line]
+    /// Format of the input [default: by the extension: .csv, .tsv as MIND news, .parquet, .jsonl as JSON lines if --columns is
+    /// given, else as BEIR; else one text per line]
     #[arg(long)]
     format: Option<InputFormat>,
-    /// One or two columns of text, by number from 0 or by name (csv, tsv)
+    /// One or two columns of text, by number from 0 or by name (csv, tsv), or by key, with dots for nested keys (jsonl, parquet)
     #[arg(long, value_delimiter = ',', value_name = "COLUMN")]
     columns: Vec<String>,
     /// Header row with the column names: present or absent (csv, tsv)
     #[arg(long, value_enum, default_value = "absent")]
     header: HeaderChoice,
+    /// Text between columns, such as ; or _!_ (csv, tsv) [default: a comma or a tab]
+    #[arg(long, value_name = "TEXT")]
+    delimiter: Option<Delimiter>,
+    /// Encoding of a text file, such as gbk or windows-1252 [default: UTF-8, or UTF-16 after a byte-order mark]
+    #[arg(long, value_name = "NAME")]
+    encoding: Option<Encoding>,
     /// Meaning of quotes (csv, tsv) [default: auto, which reads a tsv file twice and keeps standard input in memory]
     #[arg(long, value_enum)]
     quoting: Option<QuotingChoice>,
@@ -53,6 +60,8 @@ pub(crate) enum InputFormat {
     Lines,
     Csv,
     Tsv,
+    Jsonl,
+    Parquet,
     Mind,
     Beir,
 }
@@ -64,6 +73,8 @@ impl InputFormat {
             Self::Lines => "lines",
             Self::Csv => "csv",
             Self::Tsv => "tsv",
+            Self::Jsonl => "jsonl",
+            Self::Parquet => "parquet",
             Self::Mind => "mind",
             Self::Beir => "beir",
         }
@@ -101,8 +112,8 @@ impl Input {
     pub(crate) fn path(&self, task: &str) -> Result<&Path> {
         if self.layout.is_given() {
             bail!(
-                "--format, --columns, --fields and --quoting are for topic models; this one was trained for \
-                 {task}"
+                "--format, --columns, --fields, --delimiter, --encoding and --quoting are for topic models; this one was trained \
+                 for {task}"
             );
         }
         Ok(&self.input)
@@ -132,8 +143,12 @@ impl Layout {
         let (format, labels) = (self.format(input, label, trained_on)?, LabelRule::Optional);
         let allowed = self.allow_unusable;
         if input.as_os_str() != "-" {
-            let source = Source { labels, allowed_unusable: allowed, ..Source::labelled(input, format) };
+            let encoding = self.encoding;
+            let source = Source { labels, encoding, allowed_unusable: allowed, ..Source::labelled(input, format) };
             return Windows::open(&source, size);
+        }
+        if self.encoding.is_some() {
+            bail!("--encoding is for files, and --input is standard input; expected UTF-8 there");
         }
         let name = "standard input".to_owned();
         let reader: Box<dyn BufRead> = Box::new(std::io::stdin().lock());
@@ -144,7 +159,9 @@ impl Layout {
 
     /// Returns true if an option describes the layout.
     pub(crate) fn is_given(&self) -> bool {
-        self.format.is_some() || self.quoting.is_some() || !self.columns.is_empty() || !self.fields.is_empty()
+        let has_lists = !self.columns.is_empty() || !self.fields.is_empty();
+        let describes_text = self.quoting.is_some() || self.delimiter.is_some() || self.encoding.is_some();
+        self.format.is_some() || has_lists || describes_text
     }
 
     fn format(&self, input: &Path, label: Option<&str>, trained_on: &[Field]) -> Result<Format> {
@@ -152,25 +169,50 @@ impl Layout {
         let format = self.format.unwrap_or(match extension {
             Some("csv") => InputFormat::Csv,
             Some("tsv") => InputFormat::Mind,
+            Some("parquet") => InputFormat::Parquet,
+            Some("jsonl") if !self.columns.is_empty() => InputFormat::Jsonl,
             Some("jsonl") => InputFormat::Beir,
             _ => InputFormat::Lines,
         });
-        let has_columns = matches!(format, InputFormat::Csv | InputFormat::Tsv);
-        if (!self.columns.is_empty() || label.is_some()) && !has_columns {
-            bail!(
-                "--columns and --label are for csv and tsv, but {} is read as {}; add --format tsv or csv",
-                input.display(),
-                format.name()
-            );
-        }
-        if self.quoting.is_some() && !has_columns {
-            bail!("--quoting is for csv and tsv, but {} is read as {}", input.display(), format.name());
-        }
+        self.check_options(input, format, label)?;
         Ok(match format {
+            InputFormat::Jsonl => Format::JsonLines(self.keys(label)?),
+            InputFormat::Parquet => Format::Parquet(self.keys(label)?),
             InputFormat::Lines => Format::Lines,
             InputFormat::Beir => Format::BeirCorpus { fields: self.news_fields(trained_on) },
             InputFormat::Mind => Format::MindNews { fields: self.news_fields(trained_on) },
             InputFormat::Csv | InputFormat::Tsv => Format::Csv(self.csv(format, label)?),
+        })
+    }
+
+    /// Refuses options that a format does not use.
+    fn check_options(&self, input: &Path, format: InputFormat, label: Option<&str>) -> Result<()> {
+        let has_columns = matches!(format, InputFormat::Csv | InputFormat::Tsv);
+        let has_keys = matches!(format, InputFormat::Jsonl | InputFormat::Parquet);
+        if (!self.columns.is_empty() || label.is_some()) && !has_columns && !has_keys {
+            bail!(
+                "--columns and --label are for csv, tsv, jsonl and parquet, but {} is read as {}; add --format tsv or csv",
+                input.display(),
+                format.name()
+            );
+        }
+        for (option, is_given) in [("--quoting", self.quoting.is_some()), ("--delimiter", self.delimiter.is_some())] {
+            if is_given && !has_columns {
+                bail!("{option} is for csv and tsv, but {} is read as {}", input.display(), format.name());
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the keys of JSON lines or of a Parquet file.
+    fn keys(&self, label: Option<&str>) -> Result<KeyLayout> {
+        if self.columns.is_empty() {
+            bail!("--columns is missing, expected one or two keys of text, e.g. --columns title,abstract");
+        }
+        Ok(KeyLayout {
+            label: label.map(str::parse::<KeyPath>).transpose()?.map(Into::into),
+            text: self.columns.iter().map(|c| c.parse::<KeyPath>()).collect::<Result<_, _>>()?,
+            id: None,
         })
     }
 
@@ -183,7 +225,10 @@ impl Layout {
             label: label.map(str::parse::<Column>).transpose()?.map(Into::into),
             text: self.columns.iter().map(|c| c.parse::<Column>()).collect::<Result<_, _>>()?,
             header: if self.header == HeaderChoice::Present { Header::Present } else { Header::Absent },
-            delimiter: if format == InputFormat::Csv { Delimiter::COMMA } else { Delimiter::TAB },
+            delimiter: self.delimiter.clone().unwrap_or(match format {
+                InputFormat::Csv => Delimiter::COMMA,
+                _ => Delimiter::TAB,
+            }),
             quoting: self.quoting.unwrap_or(QuotingChoice::Auto).into(),
         })
     }

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use nb_data::behaviors::{BehaviorSource, Behaviors, ClickRule};
+use nb_data::behaviors::{BehaviorSource, Behaviors, ClickFiles, ClickRule};
 use nb_data::read::Source;
 use nb_eval::ranks;
 use nb_files::AtomicFile;
@@ -28,10 +28,11 @@ pub(crate) struct Rank {
     /// Model folder of a run with task: recommend
     #[arg(long, value_name = "FOLDER")]
     model: PathBuf,
-    /// Articles, in the format of MIND's news.tsv
+    /// Articles: MIND's news.tsv, or EB-NeRD's articles.parquet
     #[arg(long, value_name = "FILE")]
     news: PathBuf,
-    /// Impressions, in the format of MIND's behaviors.tsv, with or without the labels -0 and -1
+    /// Impressions: MIND's behaviors.tsv, with or without the labels -0 and -1; or EB-NeRD's behaviors.parquet, with its
+    /// history.parquet beside it
     #[arg(long, value_name = "FILE")]
     behaviors: PathBuf,
     /// File to write
@@ -53,15 +54,16 @@ impl Rank {
         AtomicFile::create(&self.output).map(drop).with_context(cannot_write)?; // fails before all the work, not after it
         let model = self.compute.load(&self.model)?;
         model.require_readers()?;
+        let files = ClickFiles::of(&self.news, &self.behaviors);
         let history = model.trained()?.history.unwrap_or(usize::MAX);
-        let catalogue = Catalogue::read(&model, &self.news, self.allow_unusable)?;
+        let catalogue = Catalogue::read(&model, &files, self.allow_unusable)?;
         let source = BehaviorSource {
-            path: self.behaviors.clone(),
+            path: files.behaviors.clone(),
             history,
             clicks: ClickRule::Optional,
             allowed_unusable: self.allow_unusable,
         };
-        let behaviors = read_behaviors(&source, &catalogue.ids)?;
+        let behaviors = read_behaviors(&source, &files.form, &catalogue.ids)?;
         let scores = model.score_clicks(&catalogue.vectors, &behaviors)?;
         self.write(&behaviors, &scores).with_context(cannot_write)?;
         tracing::info!("wrote the ranks of {} impressions to {}", behaviors.len(), self.output.display());

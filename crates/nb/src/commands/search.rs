@@ -68,11 +68,7 @@ impl Search {
         let other = self.corpus_model.load(&self.compute, &model)?;
         let corpus_model = other.as_ref().unwrap_or(&model);
         let corpus = self.source(corpus_model)?;
-        let queries = self.queries.iter().map(|query| Article {
-            line: 1,
-            first: query.clone(),
-            ..Article::default()
-        });
+        let queries = self.queries.iter().map(|query| Article { line: 1, first: query.clone(), ..Article::default() });
         let queries = model.vectors(&queries.collect::<Vec<_>>())?;
         // A query from the command line has no id, so no document can have the same id.
         let queries = QueryVectors { vectors: queries.concat(), hidden: model.vector_width()?, same_id: Vec::new() };

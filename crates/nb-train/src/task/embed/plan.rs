@@ -3,16 +3,21 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use nb_data::behaviors::{BehaviorSource, ClickFiles, ClickRule};
 use nb_data::beir::{Folder, QueryLog, Split};
 use nb_data::read::{Format, LabelRule, Source};
 
 use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig};
 use crate::method::{Method, TeacherRole, TermKind};
-use crate::plan::files::{csv_format, dev, fields, not_found, refuse, require_file};
+use crate::plan::files::{all_files, dev, fields, not_found, refuse, require_format};
+use crate::plan::texts::{DatasetSplit, Labelling, TextFiles};
 use crate::plan::{Dev, SplitFiles, TaskKind, TaskPlan, TrainPlan};
-use crate::task::recommend::ClickLog;
+use crate::task::recommend::{ClickLog, log_files};
+
+/// The formats of texts.
+const FORMATS: [DataFormat; 6] =
+    [DataFormat::Csv, DataFormat::Tsv, DataFormat::Jsonl, DataFormat::Parquet, DataFormat::Mind, DataFormat::Beir];
 
 /// Number of a reader's most recent clicks in the folders of `data.eval`.
 const HISTORY: usize = 50;
@@ -90,14 +95,13 @@ impl TaskPlan for EmbedPlan {
     }
 
     fn split_files(&self) -> Vec<SplitFiles> {
-        let paths =
-            |sources: &'_ [Source]| -> Vec<PathBuf> { sources.iter().map(|source| source.path.clone()).collect() };
+        let paths = |sources: &'_ [Source]| -> Vec<PathBuf> { sources.iter().flat_map(all_files).collect() };
         let mut all = vec![("train", paths(&self.train))];
         if let Dev::Given(sources) = &self.dev {
             all.push(("dev", paths(sources)));
         }
         all.extend(self.test.iter().map(|sources| ("test", paths(sources))));
-        all.extend(self.unlabelled.iter().map(|source| ("unlabelled", vec![source.path.clone()])));
+        all.extend(self.unlabelled.iter().map(|source| ("unlabelled", all_files(source))));
         let ranked: Vec<PathBuf> = self.rankings.iter().flat_map(RankingFolder::paths).collect();
         if !ranked.is_empty() {
             all.push(("eval", ranked));
@@ -132,7 +136,7 @@ impl RankingFolder {
     fn paths(&self) -> Vec<PathBuf> {
         match &self.files {
             RankingFiles::Queries(log) => vec![log.corpus.path.clone(), log.queries.path.clone(), log.qrels.clone()],
-            RankingFiles::Clicks(log) => vec![log.news.path.clone(), log.behaviors.path.clone()],
+            RankingFiles::Clicks(log) => log_files(log),
         }
     }
 
@@ -151,14 +155,10 @@ impl RankingFolder {
         }
         let files = ClickFiles::find(path).map_err(|missing| not_found(&key, path, &missing))?;
         let allowed_unusable = config.allow_unusable;
-        let news = Source {
-            labels: LabelRule::Optional,
-            allowed_unusable,
-            ..Source::labelled(files.news, Format::MindNews { fields })
-        };
-        let behaviors =
-            BehaviorSource { path: files.behaviors, history: HISTORY, clicks: ClickRule::Required, allowed_unusable };
-        Ok(Self { name, files: RankingFiles::Clicks(Box::new(ClickLog { news, behaviors })) })
+        let news = Source { allowed_unusable, ..files.articles(&fields) };
+        let ClickFiles { behaviors: path, form, .. } = files;
+        let behaviors = BehaviorSource { path, history: HISTORY, clicks: ClickRule::Required, allowed_unusable };
+        Ok(Self { name, files: RankingFiles::Clicks(Box::new(ClickLog { news, behaviors, form })) })
     }
 }
 
@@ -176,16 +176,14 @@ impl EmbedPlan {
             "task: embed reads only texts",
         )?;
         let layouts = Layouts::new(config)?;
-        let sources = |key: &str, path: &Path| layouts.sources(key, path, config.allow_unusable);
         let rankings = config.eval.iter().flatten().enumerate();
+        let (test, unlabelled) = (config.test.as_ref(), config.unlabelled.as_ref());
         Ok(Self {
-            train: sources("data.train", &config.train)?,
-            dev: dev(config, |path| Ok(sources("data.dev", path)?))?,
-            test: config.test.as_ref().map(|path| sources("data.test", path)).transpose()?,
-            unlabelled: config
-                .unlabelled
-                .as_ref()
-                .map(|path| layouts.file("data.unlabelled", path, config.allow_unusable))
+            train: layouts.sources("data.train", &config.train, DatasetSplit::Train)?,
+            dev: dev(config, |path| layouts.sources("data.dev", path, DatasetSplit::Validation))?,
+            test: test.map(|path| layouts.sources("data.test", path, DatasetSplit::Test)).transpose()?,
+            unlabelled: unlabelled
+                .map(|path| layouts.texts.source("data.unlabelled", path, DatasetSplit::Train))
                 .transpose()?,
             rankings: rankings.map(|(i, path)| RankingFolder::find(config, i, path)).collect::<Result<_, _>>()?,
         })
@@ -193,59 +191,35 @@ impl EmbedPlan {
 }
 
 /// The layout of the files that contain texts.
-struct Layouts {
+struct Layouts<'a> {
     /// Of a file of texts.
-    texts: Format,
+    texts: TextFiles<'a>,
     /// Of the queries of a BEIR folder.
     queries: Option<Format>,
+    allowed_unusable: f64,
 }
 
-impl Layouts {
-    fn new(config: &DataConfig) -> Result<Self> {
-        let columns = [
-            ("columns", config.columns.is_some()),
-            ("header", config.header.is_some()),
-            ("quoting", config.quoting.is_some()),
-        ];
-        Ok(match config.format {
-            DataFormat::Mind => {
-                refuse(&columns, "MIND's news.tsv has fixed columns, no header and no quoting")?;
-                Self { texts: Format::MindNews { fields: fields(config) }, queries: None }
-            }
-            DataFormat::Beir => {
-                refuse(&columns, "BEIR files have named fields")?;
-                let texts = Format::BeirCorpus { fields: fields(config) };
-                Self { texts, queries: Some(Format::BeirQueries) }
-            }
-            DataFormat::Csv | DataFormat::Tsv => {
-                refuse(&[("fields", config.fields.is_some())], "it applies only to MIND and BEIR; use data.columns")?;
-                let Some(columns) = &config.columns else {
-                    bail!(ConfigError::expected("data.columns", "missing", "for example {text: [1, 2]}"))
-                };
-                Self { texts: csv_format(config, columns, None)?, queries: None }
-            }
+impl<'a> Layouts<'a> {
+    fn new(config: &'a DataConfig) -> Result<Self> {
+        require_format(config, "embed", &FORMATS)?;
+        Ok(Self {
+            texts: TextFiles::new(config, Labelling::Ignored)?,
+            queries: (config.format == DataFormat::Beir).then_some(Format::BeirQueries),
+            allowed_unusable: config.allow_unusable,
         })
     }
 
-    fn source(format: &Format, path: PathBuf, allowed_unusable: f64) -> Source {
-        Source { labels: LabelRule::Optional, allowed_unusable, ..Source::labelled(path, format.clone()) }
-    }
-
-    /// Returns a file of texts.
-    fn file(&self, key: &str, path: &Path, allowed: f64) -> Result<Source, ConfigError> {
-        require_file(key, path)?;
-        Ok(Self::source(&self.texts, path.to_owned(), allowed))
-    }
-
     /// Returns the files that a path stands for: a file of texts; or a BEIR folder, whose articles and queries are texts.
-    fn sources(&self, key: &str, path: &Path, allowed: f64) -> Result<Vec<Source>, ConfigError> {
+    fn sources(&self, key: &'static str, path: &Path, split: DatasetSplit) -> Result<Vec<Source>> {
         let Some(queries) = self.queries.as_ref().filter(|_| path.is_dir()) else {
-            return Ok(vec![self.file(key, path, allowed)?]);
+            return Ok(vec![self.texts.source(key, path, split)?]);
         };
         let folder = Folder::new(path);
-        let mut sources = vec![self.file(key, &folder.corpus(), allowed)?];
+        let mut sources = vec![self.texts.source(key, &folder.corpus(), split)?];
         if folder.queries().is_file() {
-            sources.push(Self::source(queries, folder.queries(), allowed));
+            let allowed_unusable = self.allowed_unusable;
+            let source = Source::labelled(folder.queries(), queries.clone());
+            sources.push(Source { labels: LabelRule::Optional, allowed_unusable, ..source });
         }
         Ok(sources)
     }

@@ -34,6 +34,7 @@ use crate::plan::{Plan, TaskKind};
 pub(super) use open::read_impressions;
 
 pub use objective::{RecommendBatch, RecommendHead, RecommendObjective};
+pub(in crate::task) use plan::log_files;
 pub use plan::{ClickLog, RecommendKind, RecommendPlan};
 pub use reader_table::{ReaderModel, ReaderTable};
 

@@ -110,7 +110,7 @@ fn warn_unusable(drawn: &Samples, log: &ClickLog) {
 pub(in crate::task) fn read_impressions(plan: &Plan, log: &ClickLog, tokenizer: &Tokenizer) -> Result<ImpressionSplit> {
     let articles = open_store(plan, &log.news, tokenizer)?;
     let ids = article_ids(&log.news, &articles);
-    let behaviors = Behaviors::read(&log.behaviors, &ids)?;
+    let behaviors = Behaviors::read_as(&log.behaviors, &log.form, &ids)?;
     let path = log.behaviors.path.display();
     tracing::info!("{path}: {} impressions", behaviors.len());
     if !behaviors.report().is_empty() {

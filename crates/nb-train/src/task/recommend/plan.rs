@@ -5,14 +5,15 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use nb_checkpoint::BertConfig;
-use nb_data::behaviors::{BehaviorSource, ClickFiles, ClickRule, ClickedBefore};
-use nb_data::read::{Format, LabelRule, Source};
+use nb_data::behaviors::{BehaviorSource, ClickFiles, ClickRule, ClickedBefore, EbnerdFiles, ImpressionForm};
+use nb_data::read::Source;
 
 use crate::config::{
     ArticlesChoice, ClickedBeforeChoice, ConfigError, DataConfig, DataFormat, ReaderConfig, RunConfig,
 };
 use crate::method::TermKind;
-use crate::plan::files::{MAX_NEGATIVES, dev, fields, not_found, refuse, require_file};
+use crate::plan::files::{MAX_NEGATIVES, dev, fields, not_found, refuse, require_file, require_format};
+use crate::plan::texts::{DatasetSplit, Labelling, TextFiles};
 use crate::plan::{SplitFiles, Splits, TaskKind, TaskPlan};
 
 /// Default number of a reader's most recent clicks, as in NRMS and the paper.
@@ -44,6 +45,8 @@ pub struct ClickLog {
     pub news: Source,
     /// The impressions.
     pub behaviors: BehaviorSource,
+    /// Their form.
+    pub form: ImpressionForm,
 }
 
 /// Recommendation as configurations name it.
@@ -86,7 +89,7 @@ impl TaskPlan for RecommendPlan {
     }
 
     fn split_files(&self) -> Vec<SplitFiles> {
-        self.splits.files(|log| vec![log.news.path.clone(), log.behaviors.path.clone()])
+        self.splits.files(|log| log_files(log))
     }
 
     fn complete(&self, config: &mut DataConfig) {
@@ -109,22 +112,26 @@ impl TaskPlan for RecommendPlan {
     }
 }
 
+/// Returns the files of a log of clicks.
+pub(in crate::task) fn log_files(log: &ClickLog) -> Vec<PathBuf> {
+    let history = match &log.form {
+        ImpressionForm::Parquet(layout) => layout.history_file(),
+        ImpressionForm::Mind => None,
+    };
+    let news = log.news.files().iter().chain(&log.news.translations);
+    news.chain([&log.behaviors.path]).map(PathBuf::as_path).chain(history).map(Path::to_owned).collect()
+}
+
 impl RecommendPlan {
     fn new(config: &DataConfig, reader: &ReaderConfig) -> Result<Self> {
-        if config.format != DataFormat::Mind {
-            let why = "task: recommend reads only mind";
-            bail!(ConfigError::conflict("data.format", config.format.name(), why).and("task"));
-        }
+        require_format(config, "recommend", &[DataFormat::Mind, DataFormat::Ebnerd])?;
         refuse(
             &[
-                ("columns", config.columns.is_some()),
-                ("header", config.header.is_some()),
-                ("quoting", config.quoting.is_some()),
                 ("unknown_labels", config.unknown_labels.is_some()),
                 ("class_weights", config.class_weights.is_some()),
                 ("eval", config.eval.is_some()),
             ],
-            "MIND's files have fixed columns, no header and no quoting, and readers have no labels",
+            "readers have no labels",
         )?;
         let history = config.history.unwrap_or(HISTORY);
         if history == 0 {
@@ -145,7 +152,7 @@ impl RecommendPlan {
             train: log("data.train", &config.train)?,
             dev: dev(config, |path| log("data.dev", path))?,
             test: config.test.as_ref().map(|path| log("data.test", path)).transpose()?,
-            unlabelled: config.unlabelled.as_ref().map(|path| news(config, path.clone())),
+            unlabelled: config.unlabelled.as_ref().map(|path| unlabelled(config, path)).transpose()?,
         };
         Ok(Self {
             splits,
@@ -162,22 +169,45 @@ impl RecommendPlan {
 }
 
 fn click_log(config: &DataConfig, history: usize, key: &str, path: &Path) -> Result<ClickLog> {
-    let files = ClickFiles::find(path).map_err(|missing| not_found(key, path, &missing))?;
+    let found = match config.format {
+        DataFormat::Ebnerd => EbnerdFiles::find(path).map(ClickFiles::from),
+        _ => ClickFiles::find(path),
+    };
+    let files = found.map_err(|missing| not_found(key, path, &missing))?;
+    if config.format == DataFormat::Mind && files.form != ImpressionForm::Mind {
+        let why = "the folder has a behaviors.parquet; set data.format to ebnerd";
+        bail!(ConfigError::conflict(key, path.display(), why).and("data.format"));
+    }
+    let ClickFiles { behaviors, form, .. } = &files;
     Ok(ClickLog {
-        news: news(config, files.news),
+        news: news(config, &files)?,
         behaviors: BehaviorSource {
-            path: files.behaviors,
+            path: behaviors.clone(),
             history,
             clicks: ClickRule::Required,
             allowed_unusable: config.allow_unusable,
         },
+        form: form.clone(),
     })
 }
 
-fn news(config: &DataConfig, path: PathBuf) -> Source {
-    Source {
-        labels: LabelRule::Optional,
-        allowed_unusable: config.allow_unusable,
-        ..Source::labelled(path, Format::MindNews { fields: fields(config) })
-    }
+/// Returns the source of the articles.
+fn news(config: &DataConfig, files: &ClickFiles) -> Result<Source> {
+    let source = Source { allowed_unusable: config.allow_unusable, ..files.articles(&fields(config)) };
+    Ok(match config.format {
+        // Its keys `encoding` and `translations` apply as well.
+        DataFormat::Mind => {
+            TextFiles::new(config, Labelling::Ignored)?.source("data.train", &files.news, DatasetSplit::Train)?
+        }
+        _ => source,
+    })
+}
+
+/// Returns the source of articles without readers: a file in the form of the training articles.
+fn unlabelled(config: &DataConfig, path: &Path) -> Result<Source> {
+    let files = match config.format {
+        DataFormat::Ebnerd => ClickFiles::of(path, Path::new("behaviors.parquet")),
+        _ => ClickFiles::of(path, Path::new("behaviors.tsv")),
+    };
+    news(config, &files)
 }

@@ -10,7 +10,7 @@ use nb_data::read::Source;
 
 use crate::config::{ArticlesChoice, ConfigError, DataConfig, DataFormat, RunConfig};
 use crate::method::{Method, Temperature, TermKind};
-use crate::plan::files::{MAX_NEGATIVES, dev, fields, not_found, refuse, require_file};
+use crate::plan::files::{MAX_NEGATIVES, dev, fields, not_found, refuse, require_file, require_format};
 use crate::plan::{Dev, SplitFiles, Splits, TaskKind, TaskPlan, TrainPlan};
 
 /// The plan of retrieval.
@@ -84,22 +84,16 @@ impl TaskPlan for RetrievePlan {
 
 impl RetrievePlan {
     fn new(config: &DataConfig) -> Result<Self> {
-        if config.format != DataFormat::Beir {
-            let why = "task: retrieve reads only beir";
-            bail!(ConfigError::conflict("data.format", config.format.name(), why).and("task"));
-        }
+        require_format(config, "retrieve", &[DataFormat::Beir])?;
         refuse(
             &[
-                ("columns", config.columns.is_some()),
-                ("header", config.header.is_some()),
-                ("quoting", config.quoting.is_some()),
                 ("unknown_labels", config.unknown_labels.is_some()),
                 ("class_weights", config.class_weights.is_some()),
                 ("history", config.history.is_some()),
                 ("clicked_before", config.clicked_before.is_some()),
                 ("eval", config.eval.is_some()),
             ],
-            "BEIR files have named fields and no readers",
+            "there are neither labels nor readers",
         )?;
         let fields = fields(config);
         let open = |key: &str, folder: &Path, split| {

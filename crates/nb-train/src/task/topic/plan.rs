@@ -1,15 +1,20 @@
 //! The plan of topic classification: its files and settings.
 
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
-use nb_data::read::{CsvLayout, Format, LabelRule, Source};
+use anyhow::Result;
+use nb_data::read::Source;
 
-use crate::config::{ClassWeights, ConfigError, DataConfig, DataFormat, RunConfig, UnknownLabels};
+use crate::config::{ClassWeights, DataConfig, DataFormat, RunConfig, UnknownLabels};
 use crate::method::TermKind;
-use crate::plan::files::{csv_format, dev, fields, refuse, require_file};
+use crate::plan::files::{all_files, dev, refuse, require_format};
+use crate::plan::texts::{DatasetSplit, Labelling, TextFiles};
 use crate::plan::{SplitFiles, Splits, TaskKind, TaskPlan};
+
+/// The formats of labelled texts.
+const FORMATS: [DataFormat; 5] =
+    [DataFormat::Mind, DataFormat::Csv, DataFormat::Tsv, DataFormat::Jsonl, DataFormat::Parquet];
 
 /// The plan of topic classification.
 #[derive(Debug, Clone)]
@@ -54,7 +59,7 @@ impl TaskPlan for TopicPlan {
     }
 
     fn split_files(&self) -> Vec<SplitFiles> {
-        self.splits.files(|source| vec![source.path.clone()])
+        self.splits.files(all_files)
     }
 
     fn complete(&self, config: &mut DataConfig) {
@@ -75,21 +80,20 @@ impl TopicPlan {
             "it applies only to tasks that rank",
         )?;
         refuse(&[("eval", config.eval.is_some())], "it applies only to task: embed")?;
-        let format = format(config)?;
-        let source = |key, path: &Path| {
-            require_file(key, path)?;
-            Ok(Source { allowed_unusable: config.allow_unusable, ..Source::labelled(path, format.clone()) })
+        require_format(config, "topic", &FORMATS)?;
+        let labelled = TextFiles::new(config, Labelling::Required)?;
+        let unlabelled = |path: &PathBuf| {
+            TextFiles::new(config, Labelling::Ignored)?.source("data.unlabelled", path, DatasetSplit::Train)
         };
         let splits = Splits {
-            train: source("data.train", &config.train)?,
-            dev: dev(config, |path| source("data.dev", path))?,
-            test: config.test.as_ref().map(|path| source("data.test", path)).transpose()?,
-            unlabelled: config
-                .unlabelled
+            train: labelled.source("data.train", &config.train, DatasetSplit::Train)?,
+            dev: dev(config, |path| labelled.source("data.dev", path, DatasetSplit::Validation))?,
+            test: config
+                .test
                 .as_ref()
-                .map(|path| source("data.unlabelled", path))
-                .transpose()?
-                .map(without_label),
+                .map(|path| labelled.source("data.test", path, DatasetSplit::Test))
+                .transpose()?,
+            unlabelled: config.unlabelled.as_ref().map(unlabelled).transpose()?,
         };
         Ok(Self {
             splits,
@@ -97,46 +101,4 @@ impl TopicPlan {
             class_weights: config.class_weights.clone().unwrap_or_default(),
         })
     }
-}
-
-fn format(config: &DataConfig) -> Result<Format> {
-    match config.format {
-        DataFormat::Mind => {
-            refuse(
-                &[
-                    ("columns", config.columns.is_some()),
-                    ("header", config.header.is_some()),
-                    ("quoting", config.quoting.is_some()),
-                ],
-                "MIND's news.tsv has fixed columns, no header and no quoting",
-            )?;
-            Ok(Format::MindNews { fields: fields(config) })
-        }
-        DataFormat::Csv | DataFormat::Tsv => {
-            refuse(
-                &[("fields", config.fields.is_some())],
-                "it applies only to MIND; use data.columns for csv and tsv",
-            )?;
-            let Some(columns) = &config.columns else {
-                bail!(ConfigError::expected("data.columns", "missing", "for example {label: 0, text: [1, 2]}"))
-            };
-            let Some(label) = &columns.label else {
-                bail!(ConfigError::expected("data.columns.label", "missing", "the column of the label, for example 0"))
-            };
-            Ok(csv_format(config, columns, Some(label.into()))?)
-        }
-        DataFormat::Beir => {
-            let why = "task: topic reads only mind, csv or tsv";
-            bail!(ConfigError::conflict("data.format", "beir", why).and("task"))
-        }
-    }
-}
-
-/// Returns the source without its label column: a label is neither needed nor read.
-fn without_label(source: Source) -> Source {
-    let format = match source.format {
-        Format::Csv(layout) => Format::Csv(CsvLayout { label: None, ..layout }),
-        other => other,
-    };
-    Source { format, labels: LabelRule::Optional, ..source }
 }

@@ -9,7 +9,7 @@ use nb_rank::{ScoredImpressions, evaluate_clicks};
 use serde_json::{Map, Value};
 
 use super::Eval;
-use crate::commands::catalogue::{Catalogue, ids, mind, read_behaviors};
+use crate::commands::catalogue::{Catalogue, clicked_articles, ids, read_behaviors};
 use crate::model::TextModel;
 
 impl Eval {
@@ -22,21 +22,21 @@ impl Eval {
             clicks: ClickRule::Required,
             allowed_unusable: self.input.allowed(),
         };
-        let catalogue = Catalogue::read(model, &files.news, self.input.allowed())?;
+        let catalogue = Catalogue::read(model, &files, self.input.allowed())?;
         let seen = match &self.seen_in {
             None => None,
             Some(training) => {
                 let training = find_clicks("--seen-in", training)?;
-                let trained = ids(&mind(model, &training.news, self.input.allowed()))?;
+                let trained = ids(&clicked_articles(model, &training, self.input.allowed()))?;
                 let index = IdIndex::new(trained.iter().map(Option::as_deref));
-                let training = read_behaviors(&log(training.behaviors), &index)?;
+                let training = read_behaviors(&log(training.behaviors), &training.form, &index)?;
                 let shown = training.seen(0..training.len() as u32);
-                let evaluated = ids(&mind(model, &files.news, self.input.allowed()))?;
+                let evaluated = ids(&clicked_articles(model, &files, self.input.allowed()))?;
                 let find_row = |id: &Option<String>| id.as_ref().and_then(|id| index.row(id.as_bytes()));
                 Some(evaluated.iter().map(|id| find_row(id).is_some_and(|row| shown[row as usize])).collect::<Vec<_>>())
             }
         };
-        let behaviors = read_behaviors(&log(files.behaviors), &catalogue.ids)?;
+        let behaviors = read_behaviors(&log(files.behaviors.clone()), &files.form, &catalogue.ids)?;
         let impressions: Vec<u32> = (0..behaviors.len() as u32).collect();
         let scores = model.score_clicks(&catalogue.vectors, &behaviors)?;
         let scored = ScoredImpressions { behaviors: &behaviors, impressions: &impressions, seen: seen.as_deref() };
