@@ -153,7 +153,7 @@ impl Head {
             Pooling::Mean => PoolingKind::Mean,
             Pooling::Cls => PoolingKind::Cls,
         };
-        let transforms: String = self.transforms.iter().map(|transform| format!(", {transform},")).collect();
+        let transforms: String = self.transforms.iter().map(|transform| format!(" then {transform}")).collect();
         format!("{pooling:?}{transforms} {:?}", self.score)
     }
 
