@@ -94,7 +94,8 @@ impl Head {
             return Err(NoHead(format!("has neither {DESCRIPTION_FILE} nor {MODULES_FILE}")));
         };
         let transforms = dense.iter().map(Transform::of_module).collect::<Result<_, _>>().map_err(unusable)?;
-        let pooling = Pooling::without_parameters(pooling).unwrap_or(Pooling::Mean); // always some: no pooling module has parameters
+        // Always some: no pooling module has parameters.
+        let pooling = Pooling::without_parameters(pooling).unwrap_or(Pooling::Mean);
         let score = if normalize { ScoreKind::Cosine } else { ScoreKind::Dot };
         Ok(Self { transforms, ..Self::without_parameters(pooling, score) })
     }

@@ -45,10 +45,11 @@ pub struct Model {
 
 impl Model {
     /// Opens the model folder of a run, or any Hugging Face folder of BERT's families. In a folder of sentence-transformers,
-    /// `modules.json` defines the vectors: those of the library's `encode`. Weights are mapped into memory: while the model is open, the
-    /// files must not be changed in place, only replaced. Unless the options set another length, texts are truncated to
-    /// the longest sequence of the model's training; without a run, to the smallest of the model's positions,
-    /// `model_max_length` of `tokenizer_config.json` and `max_seq_length` of `sentence_bert_config.json`. If the options set a number of threads, it changes for the whole process.
+    /// `modules.json` defines the vectors: those of the library's `encode`. Weights are mapped into memory: while the model is
+    /// open, the files must not be changed in place, only replaced. Unless the options set another length, texts are truncated to
+    /// the longest sequence of the model's training; without a run, to the smallest of the model's positions, `model_max_length`
+    /// of `tokenizer_config.json` and `max_seq_length` of `sentence_bert_config.json`. If the options set a number of threads, it
+    /// changes for the whole process.
     ///
     /// # Errors
     /// If a file is missing, damaged, or does not fit the others, or if the options do not fit the model. The number of threads does
