@@ -1,4 +1,5 @@
-"""Compares exported ONNX files with transformers: every pooling, score, projection and activation, and given model folders.
+"""Compares exported ONNX files with transformers: every pooling, score, projection, activation and Dense module of
+sentence-transformers, and given model folders.
 
     cargo build --release -p nb-export --example onnx
     python crates/nb-export/check_onnx.py target/release/examples/onnx [MODEL_FOLDER ...]
@@ -88,13 +89,23 @@ def pool(kind, head, name, x, mask):
 
 def modules(folder):
     """The head that modules.json describes."""
-    description = {"task": "encoder", "head": {"pooling": "mean", "score": "dot"}}
+    description = {"task": "encoder", "head": {"pooling": "mean", "score": "dot"}, "dense": []}
     for module in json.loads((folder / "modules.json").read_text()):
+        path = folder / module["path"]
         if module["type"].endswith("Normalize"):
             description["head"]["score"] = "cosine"
         if module["type"].endswith("Pooling"):
-            config = json.loads((folder / module["path"] / "config.json").read_text())
-            description["head"]["pooling"] = "cls" if config.get("pooling_mode_cls_token") else "mean"
+            config = json.loads((path / "config.json").read_text())
+            is_cls = config.get("pooling_mode_cls_token") or config.get("pooling_mode") == "cls"
+            description["head"]["pooling"] = "cls" if is_cls else "mean"
+        if module["type"].endswith("Dense"):
+            config = json.loads((path / "config.json").read_text())
+            linear = torch.nn.Linear(config["in_features"], config["out_features"], bias=config["bias"])
+            file = path / "model.safetensors"
+            weights = load_file(file) if file.exists() else torch.load(path / "pytorch_model.bin", weights_only=True)
+            linear.load_state_dict({name.removeprefix("linear."): value.float() for name, value in weights.items()})
+            activation = getattr(torch.nn, config["activation_function"].rsplit(".", 1)[1])()
+            description["dense"].append(torch.nn.Sequential(linear, activation))
     return description
 
 
@@ -118,6 +129,8 @@ class Reference:
         with torch.no_grad():
             states = self.model(**inputs).last_hidden_state
             vectors = pool(head["pooling"], self.head, "pooling", states, inputs["attention_mask"])
+            for layer in self.description.get("dense", []):
+                vectors = layer(vectors)
             if head.get("projection"):
                 vectors = vectors @ self.head["vector.weight"].T + self.head["vector.bias"]
             if head["score"] == "cosine":
@@ -218,6 +231,32 @@ def random_folder(folder, config, description, seed=0, dtype=torch.float32):
     (folder / "newsbert.json").write_text(json.dumps(description))
 
 
+def random_sentences(folder, pooling, activations, normalize):
+    """Writes an encoder and the modules of sentence-transformers: a Dense module for each activation, every second without a bias."""
+    random_folder(folder, random_config(), {"task": "retrieve", "head": {"pooling": pooling}})
+    (folder / "newsbert.json").unlink()
+    (folder / "head.safetensors").unlink()
+    modules = [{"path": "", "type": "a.Transformer"}, {"path": "1_Pooling", "type": "a.Pooling"}]
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling/config.json").write_text(json.dumps({"pooling_mode": pooling}))
+    width = 24
+    for i, activation in enumerate(activations):
+        path, inputs, width = folder / f"{i}_Dense", width, 10 + i
+        path.mkdir()
+        weights = {"linear.weight": torch.randn(width, inputs) * 0.3, "linear.bias": torch.randn(width)}
+        if i % 2:
+            del weights["linear.bias"]
+        save_file(weights, path / "model.safetensors")
+        kind = "linear" if activation == "Identity" else "activation"
+        config = {"in_features": inputs, "out_features": width, "bias": "linear.bias" in weights,
+                  "activation_function": f"torch.nn.modules.{kind}.{activation}"}
+        (path / "config.json").write_text(json.dumps(config))
+        modules.append({"path": path.name, "type": "a.Dense"})
+    if normalize:
+        modules.append({"path": "9_Normalize", "type": "a.Normalize"})
+    (folder / "modules.json").write_text(json.dumps(modules))
+
+
 def reader_reference(reference, clicks, mask, candidates):
     head, description = reference.head, reference.description
     clicks, mask, candidates = map(torch.from_numpy, (clicks, mask, candidates))
@@ -293,6 +332,11 @@ def random_models(program, failures, scratch):
         check(family, AutoConfig.for_model(family, vocab_size=50, **keys), description("retrieve", "mean", "dot", None))
     for dtype in [torch.float16, torch.bfloat16]:
         check(str(dtype), random_config(), description("retrieve", "mean", "dot", None), dtype=dtype)
+    chains = [[], ["Tanh"], ["Identity", "Sigmoid"], ["ReLU", "GELU", "SiLU"]]
+    for pooling, chain, normalize in itertools.product(["mean", "cls"], chains, [False, True]):
+        folder = scratch / str(next(number))
+        random_sentences(folder, pooling, chain, normalize)
+        check_model(program, folder, failures, f"sentences, {pooling}, {chain}, normalised {normalize}")
     for reader, score, heads in itertools.product(["attentive", "mean"], ["dot", "cosine"], [None, 5]):
         described = description("recommend", "attentive", score, 10, reader=reader, history=50)
         described |= {"self_attention": heads} if heads else {}

@@ -40,7 +40,7 @@ pub struct SavedClassifier {
 pub struct DenseParameters {
     /// W [outputs, inputs], row by row.
     pub weight: Vec<f32>,
-    /// b \[outputs\].
+    /// b \[outputs\]; 0 if the layer has none.
     pub bias: Vec<f32>,
 }
 

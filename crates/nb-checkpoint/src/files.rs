@@ -18,6 +18,8 @@ pub const MODULES_FILE: &str = "modules.json";
 pub const POOLING_FILE: &str = "1_Pooling/config.json";
 /// The settings of the encoder in a sentence-transformers folder.
 pub const SENTENCE_FILE: &str = "sentence_bert_config.json";
+/// The settings that hold for a whole sentence-transformers model, such as its prompts.
+pub const LIBRARY_FILE: &str = "config_sentence_transformers.json";
 
 /// The index of weights in several safetensors files.
 pub(crate) const INDEX_FILE: &str = "model.safetensors.index.json";

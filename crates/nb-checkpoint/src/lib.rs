@@ -12,7 +12,7 @@
 //! * [`TensorIndex`]: the header of a safetensors file whose tensors stay on disk.
 //! * [`SavedClassifier`]: the labels and the head of a model that was fine-tuned elsewhere.
 //! * [`Description`]: the task and the head of a trained model, in `newsbert.json`.
-//! * [`SentenceModules`], [`write_sentence_modules`]: the modules of a sentence-transformers folder.
+//! * [`SentenceModules`], [`SentenceDense`], [`write_sentence_modules`]: the modules of a sentence-transformers folder.
 //! * [`CheckpointLocation`]: a folder, or a repository `hf:owner/name` on the hub, also at a revision.
 //!
 //! Weights have one of four forms, of which the first that a folder has is used:
@@ -63,8 +63,8 @@ pub use encoder::SavedEncoder;
 pub use error::CheckpointError;
 pub use family::{Classifier, ClassifierActivation, Family};
 pub use files::{
-    CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, INT8_WEIGHTS_FILE, MODULES_FILE, POOLING_FILE, SENTENCE_FILE,
-    WEIGHTS_FILE,
+    CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, INT8_WEIGHTS_FILE, LIBRARY_FILE, MODULES_FILE, POOLING_FILE,
+    SENTENCE_FILE, WEIGHTS_FILE,
 };
 pub use finite::count_non_finite;
 pub use float_tensors::{FloatTensors, Int8Rows, SCALE_SUFFIX};
@@ -79,7 +79,9 @@ pub use parameters::{
     parameter_count, parameter_layout,
 };
 pub use safetensors::Dtype;
-pub use sentence_transformers::{SentenceModules, module_configs, write_sentence_modules};
+pub use sentence_transformers::{
+    DenseActivation, ModuleFiles, SentenceDense, SentenceModules, module_files, write_sentence_modules,
+};
 pub use tensor_bytes::TensorBytes;
 pub use tensor_file::TensorFile;
 pub use tensor_index::{TensorIndex, TensorPlace};

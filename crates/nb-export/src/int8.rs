@@ -158,6 +158,37 @@ mod tests {
     }
 
     #[test]
+    fn the_files_of_modules_are_copied_with_their_parameters() {
+        let place = Place::new("topic", json!({"pooling": "cls"}));
+        let model = place.model();
+        fs::remove_file(model.join(DESCRIPTION_FILE)).unwrap();
+        let modules = json!([{"path": "", "type": "a.Transformer"}, {"path": "1_Pooling", "type": "a.Pooling"},
+            {"path": "2_Dense", "type": "a.Dense"}, {"path": "3_Dense", "type": "a.Dense"},
+            {"path": "4_Dropout", "type": "a.Dropout"}, {"path": "5_Normalize", "type": "a.Normalize"}]);
+        fs::write(model.join(MODULES_FILE), modules.to_string()).unwrap();
+        let files = [
+            "config_sentence_transformers.json",
+            "sentence_bert_config.json",
+            "1_Pooling/config.json",
+            "2_Dense/config.json",
+            "2_Dense/model.safetensors",
+            "3_Dense/config.json",
+            "3_Dense/pytorch_model.bin",
+            "4_Dropout/config.json",
+            "5_Normalize/config.json",
+        ];
+        for file in files {
+            fs::create_dir_all(model.join(file).parent().unwrap()).unwrap();
+            fs::write(model.join(file), file).unwrap();
+        }
+        int8(&model, &place.output()).unwrap();
+        for file in files {
+            assert_eq!(fs::read_to_string(place.output().join(file)).unwrap(), file);
+        }
+        assert_eq!(names(&place.output().join("2_Dense")), ["config.json", "model.safetensors"]);
+    }
+
+    #[test]
     fn a_folder_that_is_no_model_is_refused_and_nothing_is_written() {
         let place = Place::new("topic", json!({"pooling": "cls"}));
         int8(&place.model(), &place.output()).unwrap();

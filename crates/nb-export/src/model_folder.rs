@@ -5,7 +5,8 @@ use std::io::ErrorKind;
 use std::path::Path;
 
 use nb_checkpoint::{
-    CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, MODULES_FILE, SENTENCE_FILE, WEIGHTS_FILE, module_configs,
+    CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, LIBRARY_FILE, MODULES_FILE, SENTENCE_FILE, WEIGHTS_FILE,
+    module_files,
 };
 use nb_files::StagedFolder;
 
@@ -73,13 +74,14 @@ pub(crate) fn copy_files(model: &Path, target: &Path, names: &[&str]) -> Result<
     Ok(())
 }
 
-/// Copies the files by which sentence-transformers computes vectors, if the model folder has them.
+/// Copies the files by which sentence-transformers computes vectors, with the parameters of modules, if the model folder has them.
 ///
 /// # Errors
 /// If a file cannot be read or written.
 pub(crate) fn copy_modules(model: &Path, target: &Path) -> Result<(), ExportError> {
-    copy_files(model, target, &[MODULES_FILE, SENTENCE_FILE])?;
-    for file in module_configs(model) {
+    copy_files(model, target, &[MODULES_FILE, SENTENCE_FILE, LIBRARY_FILE])?;
+    let files = module_files(model);
+    for file in files.configs.into_iter().chain(files.weights.into_iter().flatten()) {
         let path = target.join(&file);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).map_err(ExportError::write(folder))?;

@@ -37,7 +37,12 @@ pub(crate) struct DenseScratch {
 
 impl Dense {
     /// Packs `weight` W [out, in].
-    fn new(precision: Precision, weight: Matrix<'_, f32>, bias: &[f32], activation: Option<Activation>) -> Self {
+    pub(crate) fn new(
+        precision: Precision,
+        weight: Matrix<'_, f32>,
+        bias: &[f32],
+        activation: Option<Activation>,
+    ) -> Self {
         let kernel = match precision {
             Precision::Int8 => Kernel::Int8(Int8Linear::new(weight, bias, activation)),
             Precision::F32 | Precision::AsSaved => match Isa::<f32>::detect() {

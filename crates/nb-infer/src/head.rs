@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use nb_checkpoint::{
-    DESCRIPTION_FILE, Description, FloatTensors, HEAD_FILE, MODULES_FILE, PoolingKind, SavedClassifier, SavedEncoder,
-    ScaleKind, ScoreKind, SentenceModules, TensorFile,
+    CheckpointError, DESCRIPTION_FILE, Description, FloatTensors, HEAD_FILE, MODULES_FILE, PoolingKind,
+    SavedClassifier, SavedEncoder, ScaleKind, ScoreKind, SentenceModules, TensorFile,
 };
 
 use crate::dense::{Dense, DenseScratch};
@@ -27,8 +27,9 @@ pub(crate) struct Head {
     /// From pooled vectors to vectors of another width.
     projection: Option<Dense>,
     score: ScoreKind,
-    /// From pooled vectors to vectors, in a model that was fine-tuned elsewhere.
-    transform: Option<Transform>,
+    /// From pooled vectors to vectors, in a model that was trained elsewhere: the layer of a classifier, or the Dense modules
+    /// of sentence-transformers.
+    transforms: Vec<Transform>,
     /// From vectors to logits, for topics.
     classifier: Option<Dense>,
     /// The labels by class number.
@@ -43,10 +44,10 @@ pub(crate) struct NoHead(pub(crate) String);
 
 impl Head {
     /// Reads the head of a model folder for states of `hidden` units: that of a run, else the classifier of a model that was
-    /// fine-tuned elsewhere, else the pooling of sentence-transformers.
+    /// fine-tuned elsewhere, else the modules of sentence-transformers.
     ///
     /// # Errors
-    /// If a file of a trained head cannot be used. Modules of sentence-transformers that this crate does not compute are no error:
+    /// If a file of a trained head cannot be used. Modules of sentence-transformers that cannot be used are no error:
     /// the encoder can still be used with another head.
     pub(crate) fn read(
         folder: &Path,
@@ -85,21 +86,25 @@ impl Head {
     }
 
     fn of_modules(folder: &Path) -> Result<Self, NoHead> {
-        match SentenceModules::read(folder) {
-            Ok(Some(SentenceModules { pooling, normalize, .. })) => {
-                let pooling = Pooling::without_parameters(pooling).unwrap_or(Pooling::Mean); // always some: modules have no parameters
-                Ok(Self::without_parameters(pooling, if normalize { ScoreKind::Cosine } else { ScoreKind::Dot }))
-            }
-            Ok(None) => Err(NoHead(format!("has neither {DESCRIPTION_FILE} nor {MODULES_FILE}"))),
-            Err(error) => Err(NoHead(format!("has modules that are not supported: {}", with_causes(&error)))),
-        }
+        let unusable =
+            |error: CheckpointError| NoHead(format!("has modules that cannot be used: {}", with_causes(&error)));
+        let Some(SentenceModules { pooling, dense, normalize, .. }) =
+            SentenceModules::read(folder).map_err(unusable)?
+        else {
+            return Err(NoHead(format!("has neither {DESCRIPTION_FILE} nor {MODULES_FILE}")));
+        };
+        let transforms = dense.iter().map(Transform::of_module).collect::<Result<_, _>>().map_err(unusable)?;
+        // Always some: no pooling module has parameters.
+        let pooling = Pooling::without_parameters(pooling).unwrap_or(Pooling::Mean);
+        let score = if normalize { ScoreKind::Cosine } else { ScoreKind::Dot };
+        Ok(Self { transforms, ..Self::without_parameters(pooling, score) })
     }
 
     fn of_classifier(classifier: &SavedClassifier, saved: &SavedEncoder, hidden: usize) -> Result<Self, InferError> {
         let (form, labels) = (classifier.form(), classifier.labels().to_vec());
         let weights = classifier.tensors(&saved.weights)?;
         Ok(Self {
-            transform: Some(Transform::read(&weights, form, hidden)?),
+            transforms: vec![Transform::of_classifier(&weights, form, hidden)?],
             classifier: Some(Dense::read(&weights, form.output, [labels.len(), hidden])?),
             labels,
             ..Self::without_parameters(Pooling::Cls, ScoreKind::Dot)
@@ -108,7 +113,15 @@ impl Head {
 
     /// Returns a head without parameters.
     pub(crate) fn without_parameters(pooling: Pooling, score: ScoreKind) -> Self {
-        Self { pooling, projection: None, score, transform: None, classifier: None, labels: Vec::new(), reader: None }
+        Self {
+            pooling,
+            projection: None,
+            score,
+            transforms: Vec::new(),
+            classifier: None,
+            labels: Vec::new(),
+            reader: None,
+        }
     }
 
     fn of_weights(
@@ -125,7 +138,7 @@ impl Head {
             pooling: Pooling::read(weights, "pooling", head.pooling, hidden)?,
             projection: head.projection.map(|_| Dense::read(weights, "vector", [width, hidden])).transpose()?,
             score: head.score,
-            transform: None,
+            transforms: Vec::new(),
             labels: labels.clone(),
             classifier: (!labels.is_empty())
                 .then(|| Dense::read(weights, "dense", [labels.len(), width]))
@@ -141,8 +154,8 @@ impl Head {
             Pooling::Mean => PoolingKind::Mean,
             Pooling::Cls => PoolingKind::Cls,
         };
-        let transform = if self.transform.is_some() { " and a transform" } else { "" };
-        format!("{pooling:?}{transform} {:?}", self.score)
+        let transforms: String = self.transforms.iter().map(|transform| format!(" then {transform}")).collect();
+        format!("{pooling:?}{transforms} {:?}", self.score)
     }
 
     /// Returns the score of two vectors.
@@ -155,8 +168,11 @@ impl Head {
         self.reader.as_ref()
     }
 
-    /// Returns a head with the pooling and score of this one, if they have no parameters.
+    /// Returns a head with the pooling and score of this one, if nothing before a projection has parameters.
     pub(crate) fn untrained_copy(&self) -> Option<Self> {
+        if !self.transforms.is_empty() {
+            return None;
+        }
         let pooling = match self.pooling {
             Pooling::Attentive { .. } => return None,
             Pooling::Mean => Pooling::Mean,
@@ -177,14 +193,15 @@ impl Head {
 
     /// Returns the width of vectors, for states of `hidden` units.
     pub(crate) fn width(&self, hidden: usize) -> usize {
-        self.projection.as_ref().map_or(hidden, Dense::outputs)
+        let transformed = self.transforms.last().map_or(hidden, Transform::outputs);
+        self.projection.as_ref().map_or(transformed, Dense::outputs)
     }
 
     /// Computes the vectors [texts, width] of the texts in `buffers`.
     pub(crate) fn vectors(&self, buffers: &mut Buffers, hidden: usize) -> Vec<f32> {
         let Buffers { lengths, states, dense, .. } = buffers;
         let mut vectors = self.pooling.forward(lengths, states, hidden, dense);
-        if let Some(transform) = &self.transform {
+        for transform in &self.transforms {
             transform.apply(&mut vectors, dense);
         }
         if let Some(projection) = &self.projection {

@@ -1,5 +1,6 @@
 //! [`Model::open`] maps the folder of a student, or any Hugging Face BERT that says how to pool; the model computes topics and
-//! vectors of texts, and vectors of readers ([`Readers`]).
+//! vectors of texts, and vectors of readers ([`Readers`]). A folder of sentence-transformers gives the vectors of
+//! `SentenceTransformer(folder).encode(texts)`: pooling by the mean or the first token, Dense modules, and a normalisation.
 //!
 #![doc = include_str!("../README.md")]
 //!

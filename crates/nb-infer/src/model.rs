@@ -44,10 +44,12 @@ pub struct Model {
 }
 
 impl Model {
-    /// Opens the model folder of a run, or any Hugging Face folder of BERT's families. Its weights are mapped into memory: while the model is open, the
-    /// files must not be changed in place, only replaced. Unless the options set another length, texts are truncated to
-    /// the longest sequence of the model's training; without a run, to the smallest of the model's positions,
-    /// `model_max_length` of `tokenizer_config.json` and `max_seq_length` of `sentence_bert_config.json`. If the options set a number of threads, it changes for the whole process.
+    /// Opens the model folder of a run, or any Hugging Face folder of BERT's families. In a folder of sentence-transformers,
+    /// `modules.json` defines the vectors: those of the library's `encode`. Weights are mapped into memory: while the model is
+    /// open, the files must not be changed in place, only replaced. Unless the options set another length, texts are truncated to
+    /// the longest sequence of the model's training; without a run, to the smallest of the model's positions, `model_max_length`
+    /// of `tokenizer_config.json` and `max_seq_length` of `sentence_bert_config.json`. If the options set a number of threads, it
+    /// changes for the whole process.
     ///
     /// # Errors
     /// If a file is missing, damaged, or does not fit the others, or if the options do not fit the model. The number of threads does
@@ -126,8 +128,8 @@ impl Model {
         self.texts.counts()
     }
 
-    /// Returns a key for everything that vectors depend on besides the files of weights: tokenizer, longest sequence, precision,
-    /// fields and head. Vectors that were stored under another key must not be mixed with new ones.
+    /// Returns a key for everything that vectors depend on besides the files of weights, those of modules included: tokenizer,
+    /// longest sequence, precision, fields and head. Vectors that were stored under another key must not be mixed with new ones.
     pub fn settings(&self) -> String {
         let head = self.head.as_ref().map(Head::key).unwrap_or_default();
         let fingerprint = self.tokenizer.fingerprint();
@@ -135,7 +137,7 @@ impl Model {
     }
 
     /// Returns the model with a head without parameters: pooling of this kind, and vectors of length 1 if `score` is a cosine. It has
-    /// neither labels nor readers.
+    /// neither labels nor readers nor the Dense modules of its folder.
     ///
     /// # Errors
     /// If the pooling has parameters.
@@ -148,8 +150,9 @@ impl Model {
     }
 
     /// Returns an encoder without a trained head with the pooling, the score, the fields and the longest sequence of `other`, if the
-    /// head of `other` has no parameters before its projection: the encoder may be the teacher of `other`, used without training. A model
-    /// with a trained head is returned unchanged.
+    /// head of `other` has no parameters before its projection: the encoder may be the teacher of `other`, used without training. Its
+    /// own pooling and Dense modules, if its folder has some, are then unused, as they were in training. A model with a head that a
+    /// run trained is returned unchanged.
     #[must_use]
     pub fn with_head_of(mut self, other: &Self) -> Self {
         let copy = other.head.as_ref().ok().and_then(Head::untrained_copy);

@@ -1,7 +1,13 @@
-//! The layer of a classifier of transformers between the state of `[CLS]` and the output layer.
+//! The dense layers with an activation between pooling and vectors: that of a classifier of transformers, and the Dense modules
+//! of sentence-transformers.
 
-use nb_checkpoint::{Classifier, ClassifierActivation, FloatTensors};
+use std::fmt;
+
+use nb_checkpoint::{
+    CheckpointError, Classifier, ClassifierActivation, DenseActivation, DenseParameters, FloatTensors, SentenceDense,
+};
 use nb_kernels::Activation;
+use nb_kernels::gemm::Matrix;
 
 use crate::dense::{Dense, DenseScratch};
 use crate::error::InferError;
@@ -11,35 +17,65 @@ use crate::options::Precision;
 #[derive(Debug)]
 pub(crate) struct Transform {
     dense: Dense,
-    /// The activation that the dense layer does not have.
-    then: Then,
+    activation: DenseActivation,
 }
 
-#[derive(Debug, PartialEq, Eq)]
-enum Then {
-    Nothing,
-    Tanh,
+impl fmt::Display for Transform {
+    /// Writes the width of the results and the activation.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} of {}", self.activation, self.outputs())
+    }
 }
 
 impl Transform {
     /// Reads the layer of a classifier for states of `hidden` units.
-    pub(crate) fn read(weights: &FloatTensors<'_>, form: &Classifier, hidden: usize) -> Result<Self, InferError> {
-        let (activation, then) = match form.activation {
-            ClassifierActivation::Tanh => (None, Then::Tanh),
-            ClassifierActivation::Relu => (Some(Activation::Relu), Then::Nothing),
-            ClassifierActivation::Gelu => (Some(Activation::Gelu), Then::Nothing),
+    pub(crate) fn of_classifier(
+        weights: &FloatTensors<'_>,
+        form: &Classifier,
+        hidden: usize,
+    ) -> Result<Self, InferError> {
+        let activation = match form.activation {
+            ClassifierActivation::Tanh => DenseActivation::Tanh,
+            ClassifierActivation::Relu => DenseActivation::Relu,
+            ClassifierActivation::Gelu => DenseActivation::Gelu,
         };
-        let name = [form.dense.to_owned()];
-        let dense = Dense::read_side_by_side(weights, &name, [hidden, hidden], Precision::F32, activation)?;
-        Ok(Self { dense, then })
+        let (name, fused) = ([form.dense.to_owned()], fused(activation));
+        let dense = Dense::read_side_by_side(weights, &name, [hidden, hidden], Precision::F32, fused)?;
+        Ok(Self { dense, activation })
     }
 
-    /// Replaces vectors [texts, H] by the layer's results.
+    /// Reads the parameters of a Dense module.
+    pub(crate) fn of_module(module: &SentenceDense) -> Result<Self, CheckpointError> {
+        let DenseParameters { weight, bias } = module.parameters()?;
+        let weight = Matrix { entries: &weight, columns: module.inputs };
+        let activation = module.activation;
+        Ok(Self { dense: Dense::new(Precision::F32, weight, &bias, fused(activation)), activation })
+    }
+
+    /// Returns the width of the results.
+    pub(crate) fn outputs(&self) -> usize {
+        self.dense.outputs()
+    }
+
+    /// Replaces vectors [texts, inputs] by the layer's results [texts, outputs].
     pub(crate) fn apply(&self, vectors: &mut Vec<f32>, scratch: &mut DenseScratch) {
         let x = std::mem::take(vectors);
         self.dense.forward(&x, scratch, vectors);
-        if self.then == Then::Tanh {
-            vectors.iter_mut().for_each(|x| *x = x.tanh());
+        match self.activation {
+            DenseActivation::Tanh => vectors.iter_mut().for_each(|x| *x = x.tanh()),
+            DenseActivation::Sigmoid => vectors.iter_mut().for_each(|x| *x = 1.0 / (1.0 + (-*x).exp())),
+            // The dense layer applies the others.
+            DenseActivation::Identity | DenseActivation::Relu | DenseActivation::Gelu | DenseActivation::Silu => {}
         }
+    }
+}
+
+/// Returns the activation that the dense layer applies itself.
+fn fused(activation: DenseActivation) -> Option<Activation> {
+    match activation {
+        DenseActivation::Identity | DenseActivation::Tanh | DenseActivation::Sigmoid => None,
+        DenseActivation::Relu => Some(Activation::Relu),
+        DenseActivation::Gelu => Some(Activation::Gelu),
+        DenseActivation::Silu => Some(Activation::Silu),
     }
 }

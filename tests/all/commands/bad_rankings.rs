@@ -28,7 +28,10 @@ fn settings_of_other_tasks_are_refused() {
         ("reader.self_attention=3", &["reader.self_attention is 3", "16 hidden units"]),
         ("reader.self_attention=0", &["reader.self_attention is 0"]),
         ("data.format=csv", &["data.format is csv", "task: recommend reads only mind or ebnerd"]),
-        ("data.columns={label: 0, text: [1]}", &["data.columns is given", "it applies only to csv, tsv, jsonl, parquet"]),
+        (
+            "data.columns={label: 0, text: [1]}",
+            &["data.columns is given", "it applies only to csv, tsv, jsonl, parquet"],
+        ),
         ("data.train=nowhere", &["data.train is", "nowhere, but there is no such", "news.tsv and behaviors.tsv"]),
         ("data.dev=tokenizer", &["data.dev is", "tokenizer/behaviors.tsv does not exist"]),
     ];

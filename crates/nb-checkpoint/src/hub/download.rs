@@ -8,8 +8,8 @@ use super::repository::Repository;
 use super::settings::Settings;
 use super::verify::verify;
 use crate::error::CheckpointError;
-use crate::files::{CONFIG_FILE, MODULES_FILE, POOLING_FILE, SENTENCE_FILE};
-use crate::sentence_transformers::module_configs;
+use crate::files::{CONFIG_FILE, LIBRARY_FILE, MODULES_FILE, POOLING_FILE, SENTENCE_FILE};
+use crate::sentence_transformers::module_files;
 use crate::weight_files::{Form, ShardIndex};
 
 /// The files of a vocabulary, and those of one in bytes, which are downloaded if the others do not exist.
@@ -17,8 +17,8 @@ const VOCABULARY_FILES: [&str; 2] = ["tokenizer.json", "vocab.txt"];
 const BYTE_VOCABULARY_FILES: [&str; 2] = ["vocab.json", "merges.txt"];
 /// Optional files of a tokenizer.
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
-/// Optional files that say how a sentence-transformers model pools and truncates.
-const SENTENCE_FILES: [&str; 3] = [MODULES_FILE, POOLING_FILE, SENTENCE_FILE];
+/// Optional files that say how a sentence-transformers model pools, truncates and prompts.
+const SENTENCE_FILES: [&str; 4] = [MODULES_FILE, POOLING_FILE, SENTENCE_FILE, LIBRARY_FILE];
 
 /// Returns the snapshot of a revision in the cache if it is complete.
 pub(crate) fn cached(repository: Repository<'_>) -> Option<PathBuf> {
@@ -76,13 +76,7 @@ fn fetch(settings: &Settings, cache: &CachedRepository, repository: Repository<'
     snapshot.take(CONFIG_FILE, &config)?;
     snapshot.take_weights()?;
     snapshot.take_tokenizer()?;
-    for file in SENTENCE_FILES {
-        snapshot.take_if_present(file)?;
-    }
-    let modules = module_configs(&cache.snapshot_folder(&snapshot.commit));
-    for file in modules.iter().filter(|file| *file != POOLING_FILE) {
-        snapshot.take_if_present(file)?;
-    }
+    snapshot.take_modules()?;
     cache
         .set_reference(&snapshot.commit)
         .map_err(|error| format!("cannot write the cache of {repository}: {error}"))?;
@@ -137,6 +131,23 @@ impl Snapshot<'_> {
         for file in index.files() {
             if !self.take_if_present(file)? {
                 return Err(format!("no {file} in {}, which its index names", self.id));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the files of the modules of sentence-transformers, of which a repository may have none.
+    fn take_modules(&self) -> Result<(), String> {
+        for file in SENTENCE_FILES {
+            self.take_if_present(file)?;
+        }
+        let modules = module_files(&self.cache.snapshot_folder(&self.commit));
+        for file in modules.configs.iter().filter(|file| *file != POOLING_FILE) {
+            self.take_if_present(file)?;
+        }
+        for [first, second] in &modules.weights {
+            if !self.take_if_present(first)? {
+                self.take_if_present(second)?;
             }
         }
         Ok(())

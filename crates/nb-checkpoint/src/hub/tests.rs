@@ -248,3 +248,27 @@ fn a_vocabulary_of_bytes_is_downloaded_if_there_is_no_other() {
     let error = download(&hub, cache.path(), "main").unwrap_err();
     assert!(error.contains("has neither tokenizer.json nor vocab.txt nor vocab.json with merges.txt"), "{error}");
 }
+
+#[test]
+fn the_weights_of_dense_modules_are_downloaded_in_the_first_form() {
+    let modules = r#"[{"path": "", "type": "a.Transformer"}, {"path": "1_Pooling", "type": "a.Pooling"},
+        {"path": "2_Dense", "type": "a.Dense"}, {"path": "3_Dense", "type": "a.Dense"}, {"path": "../4", "type": "a.Dense"}]"#;
+    let all = [
+        ("model.safetensors", "weights"),
+        ("modules.json", modules),
+        ("config_sentence_transformers.json", "{}"),
+        ("1_Pooling/config.json", "{}"),
+        ("2_Dense/config.json", "{}"),
+        ("2_Dense/model.safetensors", "two"),
+        ("2_Dense/pytorch_model.bin", "never"),
+        ("3_Dense/config.json", "{}"),
+        ("3_Dense/pytorch_model.bin", "three"),
+    ];
+    let (hub, cache) = (Hub::start(files(&all)), tempfile::tempdir().unwrap());
+    let folder = download(&hub, cache.path(), "main").unwrap();
+    assert_eq!(names(&folder.join("2_Dense")), ["config.json", "model.safetensors"]);
+    assert_eq!(names(&folder.join("3_Dense")), ["config.json", "pytorch_model.bin"]);
+    assert_eq!(fs::read_to_string(folder.join("3_Dense/pytorch_model.bin")).unwrap(), "three");
+    assert!(folder.join("config_sentence_transformers.json").is_file());
+    assert!(!hub.requests().iter().any(|request| request.contains("../4")));
+}

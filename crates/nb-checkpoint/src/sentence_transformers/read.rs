@@ -1,14 +1,16 @@
 //! Reads how a sentence-transformers folder turns its encoder's states into a vector.
 
-use std::fs;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::dense::SentenceDense;
+use super::json::{check_names, read_config, read_json, wrong_value};
+use super::library::check_library;
+use super::list::{Chain, Module};
+use crate::config::BertConfig;
 use crate::error::CheckpointError;
-use crate::files::{CONFIG_FILE, MODULES_FILE, SENTENCE_FILE, is_plain_name};
+use crate::files::{CONFIG_FILE, SENTENCE_FILE};
 use crate::head::PoolingKind;
 
 /// The modules of a sentence-transformers folder after its encoder, as `modules.json` lists them.
@@ -28,112 +30,69 @@ use crate::head::PoolingKind;
 /// assert_eq!((found.pooling, found.normalize, found.max_tokens), (PoolingKind::Mean, true, Some(256)));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentenceModules {
     /// Pooling of the token states.
     pub pooling: PoolingKind,
+    /// The layers from the pooled vectors to vectors, in order.
+    pub dense: Vec<SentenceDense>,
     /// True if the vectors are divided by their lengths.
     pub normalize: bool,
     /// Longest sequence in tokens, if `sentence_bert_config.json` limits it.
     pub max_tokens: Option<usize>,
 }
 
-/// An entry of `modules.json`.
-#[derive(Debug, Deserialize)]
-struct Module {
-    path: String,
-    #[serde(rename = "type")]
-    class: String,
-}
-
-impl Module {
-    /// The name of the class without its Python module, which differs among versions.
-    fn class_name(&self) -> &str {
-        self.class.rsplit('.').next().unwrap_or_default()
-    }
-
-    /// Returns true if the module's path stays in the folder.
-    fn has_plain_path(&self) -> bool {
-        self.path.split('/').all(is_plain_name)
-    }
-}
-
 impl SentenceModules {
     /// Reads the modules of a folder; `None` if it has no `modules.json`. The encoder comes first and lies in the folder
-    /// itself, then the pooling, then nothing or a normalisation.
+    /// itself, then the pooling, then any number of Dense modules, then nothing or a normalisation. Dropout is skipped.
+    ///
+    /// The vectors are those of the library's `encode`: a folder whose settings change them in another way is refused.
     ///
     /// # Errors
-    /// If a file cannot be read, if a key has a value of another type, or if a module is one that this project has no
-    /// counterpart of: another pooling than `mean` and `cls`, a module other than `Transformer`, `Pooling` and
-    /// `Normalize`, or these in another order.
+    /// If a file cannot be read, if a key has a value of another type, if the widths of Dense modules do not fit each other
+    /// or the encoder, or if a module is one that this project has no counterpart of: another pooling than `mean` and `cls`,
+    /// another activation than those of [`DenseActivation`](crate::DenseActivation), a module other than `Transformer`,
+    /// `Pooling`, `Dense`, `Dropout` and `Normalize`, or these in another order. Also if
+    /// `config_sentence_transformers.json` has a default prompt or truncates vectors.
     pub fn read(folder: &Path) -> Result<Option<Self>, CheckpointError> {
-        let path = folder.join(MODULES_FILE);
-        let Some(modules) = read_json::<Vec<Module>>(&path)? else { return Ok(None) };
-        let pooling = match &modules[..] {
-            [encoder, pooling] | [encoder, pooling, _] if is_encoder(encoder) && is_pooling(pooling) => pooling,
-            _ => return Err(unsupported(path, &modules)),
-        };
-        let normalize = match modules.get(2) {
-            None => false,
-            Some(last) if last.class_name() == "Normalize" => {
-                check_normalize(folder, last)?;
-                true
-            }
-            Some(_) => return Err(unsupported(path, &modules)),
-        };
-        let pooling = read_pooling(&folder.join(&pooling.path).join(CONFIG_FILE))?;
-        Ok(Some(Self { pooling, normalize, max_tokens: max_tokens(&folder.join(SENTENCE_FILE))? }))
+        let Some(Chain { pooling, dense, normalize }) = Chain::read(folder)? else { return Ok(None) };
+        check_library(folder)?;
+        if let Some(normalize) = &normalize {
+            check_normalize(folder, normalize)?;
+        }
+        Ok(Some(Self {
+            pooling: read_pooling(&folder.join(&pooling.path).join(CONFIG_FILE))?,
+            dense: read_dense(folder, &dense)?,
+            normalize: normalize.is_some(),
+            max_tokens: max_tokens(&folder.join(SENTENCE_FILE))?,
+        }))
     }
 }
 
-/// Returns the configuration files of the modules after the encoder, relative to the folder; none if `modules.json` is
-/// missing or damaged, which [`SentenceModules::read`] reports.
-pub fn module_configs(folder: &Path) -> Vec<String> {
-    let modules = read_json::<Vec<Module>>(&folder.join(MODULES_FILE)).ok().flatten().unwrap_or_default();
-    let modules = modules.iter().filter(|module| ["Pooling", "Normalize"].contains(&module.class_name()));
-    modules.filter(|module| module.has_plain_path()).map(|module| format!("{}/{CONFIG_FILE}", module.path)).collect()
-}
-
-fn is_encoder(module: &Module) -> bool {
-    module.class_name() == "Transformer" && module.path.is_empty()
-}
-
-fn is_pooling(module: &Module) -> bool {
-    module.class_name() == "Pooling" && module.has_plain_path()
-}
-
-/// Returns the error for a list of modules that this project does not compute. It names the first module that does not fit.
-fn unsupported(path: PathBuf, modules: &[Module]) -> CheckpointError {
-    const EXPECTED: &str = "expected Transformer, Pooling and Normalize";
-    let is_unknown = |module: &&Module| !["Transformer", "Pooling", "Normalize"].contains(&module.class_name());
-    let found = if let Some(module) = modules.iter().find(is_unknown) {
-        format!("the module `{}`, {EXPECTED}", module.class_name())
-    } else if let Some(Module { path, .. }) =
-        modules.first().filter(|first| first.class_name() == "Transformer" && !first.path.is_empty())
-    {
-        format!("the encoder at the path `{path}`, expected it in the folder itself, with the path ``")
-    } else if let Some(Module { path, .. }) =
-        modules.get(1).filter(|second| second.class_name() == "Pooling" && !second.has_plain_path())
-    {
-        format!("the path `{path}`, expected a folder inside this one")
-    } else {
-        let names: Vec<&str> = modules.iter().map(Module::class_name).collect();
-        format!("the modules [{}], {EXPECTED}, in this order", names.join(", "))
-    };
-    CheckpointError::Module { path, found }
+/// Reads Dense modules, each of which must fit the vectors before it.
+fn read_dense(folder: &Path, modules: &[Module]) -> Result<Vec<SentenceDense>, CheckpointError> {
+    if modules.is_empty() {
+        return Ok(Vec::new()); // the width of the encoder does not matter
+    }
+    let mut width = BertConfig::read(&folder.join(CONFIG_FILE))?.hidden_size.unsigned_abs() as usize;
+    let mut layers: Vec<SentenceDense> = Vec::with_capacity(modules.len());
+    for module in modules {
+        let layer = SentenceDense::read(folder.join(&module.path), width)?;
+        width = layer.outputs;
+        layers.push(layer);
+    }
+    Ok(layers)
 }
 
 /// Reads the pooling mode: the flags `pooling_mode_…` of older versions, or one word in newer ones.
 fn read_pooling(path: &Path) -> Result<PoolingKind, CheckpointError> {
-    let Some(config) = read_json::<Map<String, Value>>(path)? else {
-        return Err(CheckpointError::io("cannot read", path)(ErrorKind::NotFound.into()));
-    };
+    let config = read_config(path)?;
     let modes = match config.get("pooling_mode") {
         None => flags(path, &config)?,
         Some(Value::String(mode)) => vec![mode.as_str()],
         Some(other) => {
             let modes = other.as_array().and_then(|list| list.iter().map(Value::as_str).collect());
-            modes.ok_or_else(|| wrong_type(path, "pooling_mode", other, "a word or a list of words"))?
+            modes.ok_or_else(|| wrong_value(path, "pooling_mode", other, "a word or a list of words"))?
         }
     };
     match modes[..] {
@@ -154,7 +113,7 @@ fn flags<'a>(path: &Path, config: &'a Map<String, Value>) -> Result<Vec<&'a str>
         match value {
             Value::Bool(true) => modes.push(mode),
             Value::Bool(false) => {}
-            other => return Err(wrong_type(path, key, other, "true or false")),
+            other => return Err(wrong_value(path, key, other, "true or false")),
         }
     }
     Ok(modes)
@@ -162,20 +121,11 @@ fn flags<'a>(path: &Path, config: &'a Map<String, Value>) -> Result<Vec<&'a str>
 
 /// Refuses a normalisation of something other than the pooled vector. Older versions write no configuration for it.
 fn check_normalize(folder: &Path, module: &Module) -> Result<(), CheckpointError> {
-    const VECTOR: &str = "sentence_embedding";
     if !module.has_plain_path() {
         return Ok(()); // without a folder of its own, it has no configuration
     }
     let path = folder.join(&module.path).join(CONFIG_FILE);
-    let config = read_json::<Map<String, Value>>(&path)?.unwrap_or_default();
-    for key in ["module_input_name", "module_output_name"] {
-        match config.get(key) {
-            None | Some(Value::Null) => {}
-            Some(name) if name == VECTOR => {}
-            Some(other) => return Err(wrong_type(&path, key, other, &format!("`{VECTOR}`"))),
-        }
-    }
-    Ok(())
+    check_names(&path, &read_json(&path)?.unwrap_or_default())
 }
 
 /// Reads the longest sequence of the encoder's settings.
@@ -186,31 +136,17 @@ fn max_tokens(path: &Path) -> Result<Option<usize>, CheckpointError> {
         None | Some(Value::Null) => Ok(None),
         Some(value) => match value.as_u64().and_then(|most| usize::try_from(most).ok()).filter(|&most| most > 0) {
             Some(most) => Ok(Some(most)),
-            None => Err(wrong_type(path, KEY, value, "a whole number above 0, or null")),
-        },
-    }
-}
-
-fn wrong_type(path: &Path, key: &str, found: &Value, expected: &str) -> CheckpointError {
-    CheckpointError::Module { path: path.to_owned(), found: format!("`{key}`: {found}, expected {expected}") }
-}
-
-/// Reads a JSON file; `None` if it does not exist.
-fn read_json<T: for<'de> Deserialize<'de>>(path: &Path) -> Result<Option<T>, CheckpointError> {
-    match fs::read_to_string(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(CheckpointError::io("cannot read", path)(error)),
-        Ok(text) => match serde_json::from_str(&text) {
-            Ok(value) => Ok(Some(value)),
-            Err(source) => Err(CheckpointError::Json { path: path.to_owned(), source }),
+            None => Err(wrong_value(path, KEY, value, "a whole number above 0, or null")),
         },
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
-    use crate::files::POOLING_FILE;
+    use crate::files::{MODULES_FILE, POOLING_FILE};
 
     /// The modules of a folder with a pooling module whose configuration is `config`.
     fn read(config: &str, last: &str) -> Result<Option<SentenceModules>, String> {
@@ -241,12 +177,12 @@ mod tests {
     fn pooling_and_normalisation_are_read_from_flags_and_words() {
         let flags =
             r#"{"word_embedding_dimension": 8, "pooling_mode_cls_token": true, "pooling_mode_mean_tokens": false}"#;
-        let cls = SentenceModules { pooling: PoolingKind::Cls, normalize: false, max_tokens: None };
+        let cls = SentenceModules { pooling: PoolingKind::Cls, dense: vec![], normalize: false, max_tokens: None };
         assert_eq!(read(flags, ""), Ok(Some(cls)));
         let normalize = r#", {"path": "2_Normalize", "type": "x.y.Normalize"}"#;
         assert_eq!(
             read(r#"{"pooling_mode": "mean", "include_prompt": true}"#, normalize),
-            Ok(Some(SentenceModules { pooling: PoolingKind::Mean, normalize: true, max_tokens: None }))
+            Ok(Some(SentenceModules { pooling: PoolingKind::Mean, dense: vec![], normalize: true, max_tokens: None }))
         );
     }
 
@@ -265,8 +201,15 @@ mod tests {
         assert!(error.contains("config.json") && error.contains("`max_tokens`, expected mean or cls"), "{error}");
         let error = read(r#"{"pooling_mode_cls_token": true, "pooling_mode_mean_tokens": true}"#, "").unwrap_err();
         assert!(error.contains("`cls_token, mean_tokens`"), "{error}");
-        let error = read(r#"{"pooling_mode": "mean"}"#, r#", {"path": "2_Dense", "type": "a.Dense"}"#).unwrap_err();
-        assert!(error.contains("modules.json") && error.contains("`Dense`"), "{error}");
+        for class in ["LayerNorm", "Router", "Asym", "StaticEmbedding", "CNN", "LSTM", "WeightedLayerPooling"] {
+            let module = format!(r#", {{"path": "2_{class}", "type": "sentence_transformers.models.{class}"}}"#);
+            let error = read(r#"{"pooling_mode": "mean"}"#, &module).unwrap_err();
+            assert!(error.contains("modules.json") && error.contains(&format!("the module `{class}`")), "{error}");
+        }
+        for mode in ["max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken"] {
+            let error = read(&format!(r#"{{"pooling_mode": "{mode}"}}"#), "").unwrap_err();
+            assert!(error.contains(&format!("the pooling mode `{mode}`, expected mean or cls")), "{error}");
+        }
         let error = read("[", "").unwrap_err();
         assert!(error.contains("1_Pooling"), "{error}");
     }
@@ -308,14 +251,22 @@ mod tests {
             read_files(&[(MODULES_FILE, &format!("[{list}]")), ("p/config.json", "{}")])
         };
         let (encoder, pooling, normalize) = (("", "Transformer"), ("p", "Pooling"), ("n", "Normalize"));
-        assert!(read(&[encoder, pooling, normalize]).unwrap().unwrap().normalize);
-        let wrong: [(&[_], &str); 6] = [
+        let (dense, dropout) = (("d", "Dense"), ("", "Dropout"));
+        for modules in [&[encoder, pooling, dropout, normalize][..], &[encoder, pooling, normalize, dropout]] {
+            assert!(read(modules).unwrap().unwrap().normalize);
+        }
+        let wrong: [(&[_], &str); 11] = [
             (&[], "the modules []"),
             (&[encoder], "the modules [Transformer]"),
             (&[pooling, encoder], "the modules [Pooling, Transformer]"),
             (&[encoder, normalize, pooling], "the modules [Transformer, Normalize, Pooling]"),
             (&[encoder, pooling, pooling], "the modules [Transformer, Pooling, Pooling]"),
             (&[("0_Transformer", "Transformer"), pooling], "the encoder at the path `0_Transformer`"),
+            (&[encoder, dense, pooling], "the modules [Transformer, Dense, Pooling]"),
+            (&[encoder, dropout, pooling], "the modules [Transformer, Dropout, Pooling]"),
+            (&[encoder, pooling, normalize, dense], "the modules [Transformer, Pooling, Normalize, Dense]"),
+            (&[encoder, pooling, normalize, normalize], "the modules [Transformer, Pooling, Normalize, Normalize]"),
+            (&[encoder, pooling, ("../d", "Dense")], "the path `../d`, expected a folder inside this one"),
         ];
         for (modules, found) in wrong {
             let error = read(modules).unwrap_err();

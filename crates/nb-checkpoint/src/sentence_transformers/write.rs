@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::config::BertConfig;
 use crate::description::Description;
 use crate::error::CheckpointError;
-use crate::files::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, MODULES_FILE, SENTENCE_FILE, WEIGHTS_FILE};
+use crate::files::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, LIBRARY_FILE, MODULES_FILE, SENTENCE_FILE, WEIGHTS_FILE};
 use crate::head::{POOLING_QUERY, PoolingKind, ScoreKind};
 use crate::header::serialize;
 use crate::tensor_bytes::TensorBytes;
@@ -22,8 +22,6 @@ const POOLING_CODE: &str = include_str!("newsbert_pooling.py");
 const POOLING_CODE_FILE: &str = "newsbert_pooling.py";
 /// The class in [`POOLING_CODE_FILE`].
 const POOLING_CLASS: &str = "newsbert_pooling.AttentivePooling";
-/// The settings that hold for a whole sentence-transformers model.
-const LIBRARY_FILE: &str = "config_sentence_transformers.json";
 /// The library's own modules. Version 3 and later know them by these names.
 const LIBRARY: &str = "sentence_transformers.models";
 
@@ -268,7 +266,7 @@ mod tests {
                 assert_eq!(json(folder, LIBRARY_FILE)["similarity_fn_name"], score.name());
                 assert!(!folder.join(POOLING_CODE_FILE).exists());
                 let normalize = score == ScoreKind::Cosine;
-                let expected = SentenceModules { pooling: kind, normalize, max_tokens: Some(24) };
+                let expected = SentenceModules { pooling: kind, dense: Vec::new(), normalize, max_tokens: Some(24) };
                 assert_eq!(SentenceModules::read(folder).unwrap(), Some(expected));
             }
         }

@@ -1,6 +1,6 @@
-//! The activations of the feed-forward layer.
+//! The activations of the feed-forward layer and of Dense modules.
 
-use nb_checkpoint::Activation;
+use nb_checkpoint::{Activation, DenseActivation};
 
 use super::graph::{Graph, Value};
 
@@ -32,5 +32,17 @@ pub(super) fn add(graph: &mut Graph, activation: Activation, x: &Value) -> Value
             let sigmoid = graph.map("Sigmoid", x);
             graph.zip("Mul", x, &sigmoid)
         }
+    }
+}
+
+/// Adds the activation of a Dense module.
+pub(super) fn add_dense(graph: &mut Graph, activation: DenseActivation, x: Value) -> Value {
+    match activation {
+        DenseActivation::Identity => x,
+        DenseActivation::Tanh => graph.map("Tanh", &x),
+        DenseActivation::Sigmoid => graph.map("Sigmoid", &x),
+        DenseActivation::Relu => add(graph, Activation::Relu, &x),
+        DenseActivation::Gelu => add(graph, Activation::Gelu, &x),
+        DenseActivation::Silu => add(graph, Activation::Silu, &x),
     }
 }

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use nb_checkpoint::{
-    CheckpointError, DESCRIPTION_FILE, Description, FloatTensors, HEAD_FILE, HeadDescription, PoolingKind, ScaleKind,
-    ScoreKind, SentenceModules, TensorFile,
+    CheckpointError, DESCRIPTION_FILE, DenseActivation, Description, FloatTensors, HEAD_FILE, HeadDescription,
+    PoolingKind, ScaleKind, ScoreKind, SentenceDense, SentenceModules, TensorFile,
 };
 
+use super::activation;
 use super::graph::{Graph, Value};
 use super::linear::Linear;
 use super::pooling::Pooling;
@@ -18,11 +19,19 @@ const MIN_NORM: f32 = 1e-12;
 /// The layers on top of the encoder.
 pub(super) struct Head {
     pooling: Pooling,
+    /// From pooled vectors to vectors, in a folder of sentence-transformers.
+    modules: Vec<DenseModule>,
     /// From pooled vectors to vectors of another width.
     projection: Option<Linear>,
     score: ScoreKind,
     /// From vectors to logits, for topics.
     classifier: Option<Linear>,
+}
+
+/// A dense layer and its activation.
+struct DenseModule {
+    linear: Linear,
+    activation: DenseActivation,
 }
 
 /// The outputs of a head.
@@ -41,7 +50,7 @@ impl Head {
     pub(super) fn read(folder: &Path, description: Option<&Description>, hidden: usize) -> Result<Self, ExportError> {
         let Some(description) = description else {
             return match SentenceModules::read(folder)? {
-                Some(modules) => Ok(Self::of_modules(modules)),
+                Some(modules) => Ok(Self::of_modules(&modules)?),
                 None => Err(ExportError::NoPooling { path: folder.to_owned() }),
             };
         };
@@ -58,11 +67,15 @@ impl Head {
         Ok(Self::of_tensors(&FloatTensors::of_head(&file)?, description, [hidden, width])?)
     }
 
-    fn of_modules(SentenceModules { pooling, normalize, .. }: SentenceModules) -> Self {
+    fn of_modules(
+        SentenceModules { pooling, dense, normalize, .. }: &SentenceModules,
+    ) -> Result<Self, CheckpointError> {
         // Of these modules, no pooling has parameters.
-        let pooling = if pooling == PoolingKind::Cls { Pooling::Cls } else { Pooling::Mean };
-        let score = if normalize { ScoreKind::Cosine } else { ScoreKind::Dot };
-        Self { pooling, projection: None, score, classifier: None }
+        let pooling = if *pooling == PoolingKind::Cls { Pooling::Cls } else { Pooling::Mean };
+        let score = if *normalize { ScoreKind::Cosine } else { ScoreKind::Dot };
+        let modules = dense.iter().enumerate().map(|(i, module)| DenseModule::read(format!("modules.{i}"), module));
+        let modules = modules.collect::<Result<_, _>>()?;
+        Ok(Self { pooling, modules, projection: None, score, classifier: None })
     }
 
     fn of_tensors(
@@ -74,6 +87,7 @@ impl Head {
         let read = |is_there: bool, name, shape| is_there.then(|| Linear::read(tensors, name, shape)).transpose();
         Ok(Self {
             pooling: Pooling::read(tensors, "pooling", head.pooling, hidden)?,
+            modules: Vec::new(),
             projection: read(head.projection.is_some(), "vector", [width, hidden])?,
             score: head.score,
             classifier: read(!labels.is_empty(), "dense", [labels.len(), width])?,
@@ -82,12 +96,17 @@ impl Head {
 
     /// Returns the width of vectors, for states of `hidden` units.
     pub(super) fn width(&self, hidden: usize) -> usize {
-        self.projection.as_ref().map_or(hidden, Linear::outputs)
+        let width = self.modules.last().map_or(hidden, |module| module.linear.outputs());
+        self.projection.as_ref().map_or(width, Linear::outputs)
     }
 
     /// Adds the head to a graph with states [B, T, H] and a mask [B, T].
     pub(super) fn add(&self, graph: &mut Graph, states: &Value, mask: &Value) -> Outputs {
         let mut vectors = self.pooling.add(graph, "pooling", states, mask);
+        for DenseModule { linear, activation } in &self.modules {
+            vectors = linear.add(graph, &vectors);
+            vectors = activation::add_dense(graph, *activation, vectors);
+        }
         if let Some(projection) = &self.projection {
             vectors = projection.add(graph, &vectors);
         }
@@ -100,6 +119,13 @@ impl Head {
             graph.softmax(&logits)
         });
         Outputs { vectors, probabilities }
+    }
+}
+
+impl DenseModule {
+    fn read(name: String, module: &SentenceDense) -> Result<Self, CheckpointError> {
+        let linear = Linear::new(name, module.parameters()?, module.inputs);
+        Ok(Self { linear, activation: module.activation })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Dense layers: x Wᵀ + b, with weights in f32 or in int8.
 
-use nb_checkpoint::{CheckpointError, FloatTensors};
+use nb_checkpoint::{CheckpointError, DenseParameters, FloatTensors};
 
 use super::graph::{Graph, Value};
 use super::quantise::{QuantisedRows, transposed};
@@ -27,6 +27,11 @@ impl Linear {
             bias: tensors.get(&format!("{name}.bias"), &[outputs])?,
             inputs,
         })
+    }
+
+    /// Names the parameters of a layer with this number of inputs.
+    pub(super) fn new(name: String, DenseParameters { weight, bias }: DenseParameters, inputs: usize) -> Self {
+        Self { name, weight, bias, inputs }
     }
 
     /// Returns the number of outputs.

@@ -313,10 +313,19 @@ fn vectors(head: &VectorHead, states: &Tensor, packed: &Packed) -> Tensor {
     head.vectors(&head.pooling.forward(states, packed.segments()))
 }
 
-/// Returns the head that a sentence-transformers folder prescribes, which has no parameters. Warns if the folder has a module
-/// that this project does not compute: the encoder can still be used with another pooling.
+/// Returns the head that a sentence-transformers folder prescribes, if it has no parameters. Warns if the folder has a module
+/// that this project does not compute, or a Dense layer, which only inference without libtorch does: the encoder can still be
+/// used with another pooling.
 fn untrained_head(folder: &Path) -> Option<UntrainedHead> {
     match SentenceModules::read(folder) {
+        Ok(Some(modules)) if !modules.dense.is_empty() => {
+            tracing::warn!(
+                "{}: its modules have a Dense layer, which inference with libtorch does not compute yet; the folder's own \
+                 pooling is not available",
+                folder.join(MODULES_FILE).display()
+            );
+            None
+        }
         Ok(modules) => modules.map(|SentenceModules { pooling, normalize, .. }| {
             let score = if normalize { ScoreKind::Cosine } else { ScoreKind::Dot };
             let head = HeadDescription { pooling, score, ..HeadDescription::default() };

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use nb_checkpoint::{
-    Description, HeadDescription, PoolingKind, SavedClassifier, ScaleKind, ScoreKind, SentenceModules,
+    Description, HeadDescription, MODULES_FILE, PoolingKind, SavedClassifier, ScaleKind, ScoreKind, SentenceModules,
 };
 
 use super::models::ModelsPlan;
@@ -154,6 +154,9 @@ fn check_unused(key: &str, is_given: bool, kind: &dyn TaskKind) -> Result<()> {
 
 /// Reads what a model folder says about its head. A model of this project says it in `newsbert.json`, a model of
 /// sentence-transformers in `modules.json`.
+///
+/// # Errors
+/// If a file cannot be used, or if its modules are ones that this project does not compute or train with, such as Dense.
 fn prescribed(folder: &Path, kind: &dyn TaskKind) -> Result<Prescribed> {
     if let Some(Description { task, labels, head, .. }) = Description::read(folder)? {
         let is_same = task == kind.name();
@@ -166,9 +169,15 @@ fn prescribed(folder: &Path, kind: &dyn TaskKind) -> Result<Prescribed> {
             reader: is_same.then_some(head.reader),
         });
     }
-    let Some(SentenceModules { pooling, normalize, .. }) = SentenceModules::read(folder)? else {
+    let Some(SentenceModules { pooling, dense, normalize, .. }) = SentenceModules::read(folder)? else {
         return Ok(Prescribed::default());
     };
+    if !dense.is_empty() {
+        bail!(
+            "{}: its modules have a Dense layer, which training does not use yet; set head.pooling to use the encoder alone",
+            folder.join(MODULES_FILE).display()
+        );
+    }
     // Without a module that normalises, the vectors are still compared by their cosine in most uses.
     let score = normalize.then_some(ScoreKind::Cosine);
     Ok(Prescribed { pooling: Some(pooling), score, ..Prescribed::default() })

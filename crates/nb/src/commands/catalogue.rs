@@ -5,7 +5,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use nb_checkpoint::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, weight_files};
+use nb_checkpoint::{CONFIG_FILE, DESCRIPTION_FILE, HEAD_FILE, module_files, weight_files};
 use nb_data::behaviors::{BehaviorSource, Behaviors, ClickFiles, ImpressionForm};
 use nb_data::read::{Article, Row, Source};
 use nb_data::{IdIndex, Tokens};
@@ -193,7 +193,9 @@ fn key(model: &TextModel, folder: &Path, corpus: &Source) -> Result<String> {
     let mut hasher = blake3::Hasher::new();
     let required = [folder.join(CONFIG_FILE)].into_iter().chain(weight_files(folder));
     // An encoder as it comes has no trained head; the settings below name the one that it is used with.
-    let of_head = [HEAD_FILE, DESCRIPTION_FILE].map(|name| folder.join(name)).into_iter().filter(|path| path.is_file());
+    let of_head = [HEAD_FILE, DESCRIPTION_FILE].map(str::to_owned).into_iter();
+    let of_head = of_head.chain(module_files(folder).weights.into_iter().flatten());
+    let of_head = of_head.map(|name| folder.join(name)).filter(|path| path.is_file());
     for path in required.chain(of_head).chain([corpus.path.clone()]) {
         let mut file_hasher = blake3::Hasher::new();
         let read = File::open(&path).and_then(|file| file_hasher.update_reader(file).map(|_| ()));

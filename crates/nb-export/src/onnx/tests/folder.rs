@@ -8,10 +8,13 @@ use nb_checkpoint::{
     BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description, Dtype, HEAD_FILE, HeadDescription, TensorBytes,
     WEIGHTS_FILE, parameter_layout, serialize,
 };
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Width of the encoder.
 pub(super) const HIDDEN: usize = 8;
+/// Width of Dense modules.
+pub(super) const DENSE: usize = 6;
 /// Width of the pooling query.
 const QUERY: usize = 200;
 
@@ -42,6 +45,30 @@ impl Folder {
         fs::write(folder.path(DESCRIPTION_FILE), description.to_json()).unwrap();
         folder.write_tensors(HEAD_FILE, &head_tensors(description));
         folder
+    }
+
+    /// Writes an encoder, and modules of sentence-transformers: the mean, Dense modules to 6 units with these activations of
+    /// PyTorch, and a normalisation.
+    pub(super) fn of_modules(activations: &[&str]) -> Self {
+        let folder = Self::of_encoder();
+        let mut list = vec![json!({"path": "", "type": "a.Transformer"}), json!({"path": "p", "type": "a.Pooling"})];
+        folder.write_json("p/config.json", &json!({"pooling_mode": "mean"}));
+        for (i, activation) in activations.iter().enumerate() {
+            let (path, inputs) = (format!("{i}_Dense"), if i == 0 { HIDDEN } else { DENSE });
+            let config = json!({"in_features": inputs, "out_features": DENSE, "activation_function": activation});
+            folder.write_json(&format!("{path}/config.json"), &config);
+            let tensors = vec![tensor("linear.bias", &[DENSE]), tensor("linear.weight", &[DENSE, inputs])];
+            folder.write_tensors(&format!("{path}/{WEIGHTS_FILE}"), &tensors);
+            list.push(json!({"path": path, "type": "a.Dense"}));
+        }
+        list.push(json!({"path": "n", "type": "a.Normalize"}));
+        folder.write_json("modules.json", &Value::from(list));
+        folder
+    }
+
+    fn write_json(&self, name: &str, value: &Value) {
+        fs::create_dir_all(self.path(name).parent().unwrap()).unwrap();
+        fs::write(self.path(name), value.to_string()).unwrap();
     }
 
     pub(super) fn model(&self) -> PathBuf {

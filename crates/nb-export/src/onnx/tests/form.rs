@@ -9,7 +9,7 @@ use nb_checkpoint::{
 };
 use prost::Message;
 
-use super::folder::{Folder, HIDDEN, description};
+use super::folder::{DENSE, Folder, HIDDEN, description};
 use crate::onnx::proto::{Dimension, GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
 use crate::onnx::{Calibration, InputRange, LayerInputs, OnnxPrecision, onnx, onnx_reader};
 
@@ -224,6 +224,24 @@ fn a_folder_of_sentence_transformers_gives_vectors() {
     assert_eq!(shapes(&graph(&model).output), ["vectors[batch,8]"]);
     assert_eq!((count(&model, "ReduceL2"), count(&model, "Tanh")), (1, 0));
     assert_eq!(model.metadata_props.len(), 2);
+}
+
+#[test]
+fn dense_modules_are_part_of_the_graph() {
+    let module = "torch.nn.modules.activation";
+    for (activation, op) in
+        [("Tanh", "Tanh"), ("Sigmoid", "Sigmoid"), ("ReLU", "Relu"), ("GELU", "Erf"), ("SiLU", "Sigmoid")]
+    {
+        let activation = format!("{module}.{activation}");
+        let folder = Folder::of_modules(&["torch.nn.modules.linear.Identity", &activation, &activation]);
+        let model = export(&folder, &OnnxPrecision::F32);
+        assert_eq!(shapes(&graph(&model).output), ["vectors[batch,6]"]);
+        let of_encoder = if op == "Erf" { 2 } else { 0 };
+        assert_eq!(count(&model, op), 2 + of_encoder, "{activation}");
+        let weights = graph(&model).initializer.iter().filter(|it| it.name.as_ref().unwrap().starts_with("modules."));
+        let dims: Vec<_> = weights.filter(|it| it.dims.len() == 2).map(|it| it.dims.clone()).collect();
+        assert_eq!(dims, [[HIDDEN as i64, DENSE as i64], [DENSE as i64; 2], [DENSE as i64; 2]]);
+    }
 }
 
 #[test]

@@ -146,3 +146,15 @@ fn models_without_a_usable_reader_model_are_refused() {
     assert!(message(&folder).contains("tensor reader.proj.weight is missing"));
     assert_eq!(folder.files_beside(), 0);
 }
+
+#[test]
+fn dense_modules_that_do_not_fit_are_named() {
+    let (folder, f32) = (Folder::of_modules(&["torch.nn.modules.activation.Tanh"]), OnnxPrecision::F32);
+    folder.write_tensors("0_Dense/model.safetensors", &vec![tensor("linear.weight", &[6, 8])]);
+    let found = error(&folder, &f32);
+    assert!(found.ends_with("0_Dense/model.safetensors: tensor linear.bias is missing, expected shape [6]"), "{found}");
+    let config = r#"{"in_features": 7, "out_features": 6}"#;
+    fs::write(folder.path("0_Dense/config.json"), config).unwrap();
+    let found = error(&folder, &f32);
+    assert!(found.contains("0_Dense/config.json: found `in_features`: 7, expected 8"), "{found}");
+}
