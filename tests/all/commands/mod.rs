@@ -9,6 +9,7 @@ mod compare;
 pub(crate) mod corpora;
 mod embedding;
 mod export;
+mod formats;
 mod heads;
 mod hub;
 mod infer;
