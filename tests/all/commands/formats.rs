@@ -165,3 +165,14 @@ fn translated_articles_are_read_in_place_of_the_originals() {
     assert_ne!(results(&place, "runs/plain").1, results(&place, "runs/translated").1);
     assert!(place.text("runs/translated/config.yaml").contains("translated.tsv"));
 }
+
+#[test]
+fn texts_that_were_split_into_words_need_no_program() {
+    let place = Place::new();
+    let class = r#"{"tokenizer_class": "BertJapaneseTokenizer", "word_tokenizer_type": "mecab", "subword_tokenizer_type": "wordpiece"}"#;
+    place.write("tokenizer/tokenizer_config.json", class);
+    place.train(&[FINETUNE]).failed(&["BertJapaneseTokenizer", "data.pretokenized"]);
+    place.train(&[FINETUNE, "data.pretokenized=true"]).done();
+    // The student's tokenizer splits at white space by itself.
+    place.nb(&["predict", "--model", STUDENT, "--input", "dev.tsv"]).done();
+}

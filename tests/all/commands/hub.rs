@@ -155,6 +155,7 @@ fn the_token_is_sent_to_the_hub_but_not_to_redirect_targets() {
             format!("{COMMIT}/modules.json"),
             format!("{COMMIT}/1_Pooling/config.json"),
             format!("{COMMIT}/sentence_bert_config.json"),
+            format!("{COMMIT}/config_sentence_transformers.json"),
         ]
         .map(|file| format!("/me/tiny/resolve/{file}"))
         .into();

@@ -60,6 +60,8 @@ pub struct DataConfig {
     /// Articles without a click beside each click (recommend; 4 by default), or judged negatives beside each relevant
     /// article (retrieve; none by default).
     pub negatives: Option<usize>,
+    /// True if the words of the texts are separated by spaces, as a program such as MeCab separates them for Japanese BERTs.
+    pub pretokenized: Option<bool>,
     /// Longest sequence in tokens, `[CLS]` and `[SEP]` included.
     #[serde(default = "default_max_tokens")]
     pub max_tokens: usize,

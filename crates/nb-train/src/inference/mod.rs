@@ -10,6 +10,7 @@ use nb_checkpoint::{
 };
 use nb_data::batch::{MIN_TOKENS, cut};
 use nb_data::read::{Article, Field};
+use nb_data::tokenizer::Words;
 use nb_data::{BatchSize, TokenBatch, Tokenizer, Tokens};
 use nb_model::{Arena, Bert, BertConfig, Capture, Dense, Packed, Pass, Pooling, PoolingKind, Precision};
 use tch::{Device, Kind, Tensor};
@@ -95,7 +96,7 @@ impl SavedModel {
             bail!("{} is not a folder", folder.display());
         }
         let bert = Bert::load(folder, device, precision)?;
-        let tokenizer = crate::model::tokenizer::load(folder, bert.config())?;
+        let tokenizer = crate::model::tokenizer::load(folder, bert.config(), Words::AsClass)?;
         let head = Description::read(folder)?
             .map(|description| SavedHead::load::<L>(folder, bert.config(), description, device));
         let head = head.transpose()?;

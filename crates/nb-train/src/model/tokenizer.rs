@@ -4,14 +4,16 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use nb_data::Tokenizer;
+use nb_data::tokenizer::Words;
 use nb_model::BertConfig;
 
-/// Loads the tokenizer of `folder` for a model of the given shape, and logs its warnings.
+/// Loads the tokenizer of `folder` for a model of the given shape and texts whose words come from `words`, and logs its
+/// warnings.
 ///
 /// # Errors
 /// If it cannot be read, or has more tokens than the model's embedding has rows.
-pub(crate) fn load(folder: &Path, config: &BertConfig) -> Result<Tokenizer> {
-    let tokenizer = Tokenizer::from_folder(folder)?.for_segments(config.type_vocab_size.unsigned_abs() as usize);
+pub(crate) fn load(folder: &Path, config: &BertConfig, words: Words) -> Result<Tokenizer> {
+    let tokenizer = Tokenizer::with_words(folder, words)?.for_segments(config.type_vocab_size.unsigned_abs() as usize);
     let rows = config.vocab_size;
     if tokenizer.vocab_size() as i64 > rows {
         bail!(

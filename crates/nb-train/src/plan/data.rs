@@ -6,6 +6,7 @@ use std::sync::Arc;
 use anyhow::{Result, bail};
 use nb_checkpoint::ArticleField;
 use nb_data::batch::MIN_TOKENS;
+use nb_data::tokenizer::Words;
 
 use super::files;
 use super::task::{TaskKind, TaskPlan};
@@ -18,6 +19,8 @@ pub struct DataPlan {
     pub task: Arc<dyn TaskPlan>,
     /// Longest sequence in tokens.
     pub max_tokens: usize,
+    /// The source of the words of texts.
+    pub words: Words,
     /// Number of texts in a row: 1 or 2.
     pub texts: usize,
     /// Parts of an article that are read; empty if the format has its own columns.
@@ -51,6 +54,7 @@ impl DataPlan {
         let task = kind.plan(config)?;
         Ok(Self {
             max_tokens: data.max_tokens,
+            words: if data.pretokenized.unwrap_or(false) { Words::Pretokenized } else { Words::AsClass },
             texts: task.articles().format.texts(),
             fields: if data.format.has_fields() { files::article_fields(data) } else { Vec::new() },
             cache: data.cache.clone().unwrap_or_else(|| nb_files::cache_folder().join("tokens")),

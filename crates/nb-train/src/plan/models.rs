@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_checkpoint::{BertConfig, CONFIG_FILE, CheckpointLocation, ConfigDifference, Description, SavedClassifier};
+use nb_data::tokenizer::Words;
 use nb_share::{LayerMap, end_layers, first_layers, spaced_layers};
 
 use super::data::DataPlan;
@@ -64,7 +65,7 @@ impl ModelsPlan {
     /// If a value cannot be used, or a model that a key names cannot be read.
     pub(super) fn new(config: &RunConfig, method: &Method, data: &DataPlan, kind: &dyn TaskKind) -> Result<Self> {
         check_teacher(&config.teacher.train.unwrap_or_default())?;
-        let (teacher, source_config) = source(&config.teacher)?;
+        let (teacher, source_config) = source(&config.teacher, data.words)?;
         if !kind.trains_teacher() && matches!(teacher, ModelSource::Random { .. }) {
             let why = format!("task: {} learns from a trained checkpoint", kind.name());
             bail!(ConfigError::conflict("teacher.random", "given", why).and("task"));
@@ -149,7 +150,7 @@ fn shape(key: &str, folder: &Path) -> Result<BertConfig> {
     BertConfig::read(&folder.join(CONFIG_FILE)).with_context(|| KeyPath::from(key))
 }
 
-fn source(config: &TeacherConfig) -> Result<(ModelSource, BertConfig)> {
+fn source(config: &TeacherConfig, words: Words) -> Result<(ModelSource, BertConfig)> {
     match (&config.checkpoint, &config.random) {
         (Some(name), None) => {
             let folder = checkpoint("teacher.checkpoint", name)?;
@@ -158,7 +159,7 @@ fn source(config: &TeacherConfig) -> Result<(ModelSource, BertConfig)> {
         }
         (None, Some(random)) => {
             let key = || KeyPath::from("teacher.random.tokenizer");
-            let tokenizer = nb_data::Tokenizer::from_folder(&random.tokenizer).with_context(key)?;
+            let tokenizer = nb_data::Tokenizer::with_words(&random.tokenizer, words).with_context(key)?;
             let mut shape = BertConfig::new(tokenizer.vocab_size() as i64, random.hidden, random.layers, random.heads);
             shape.intermediate_size = random.intermediate.unwrap_or(shape.intermediate_size);
             shape.check().context(KeyPath::from("teacher.random"))?;
