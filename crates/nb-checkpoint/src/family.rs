@@ -291,12 +291,12 @@ impl Family {
 
     /// Returns the family's name of a parameter, in a file of the encoder alone. `name` is BERT's.
     pub fn saved_name(self, name: &str) -> String {
-        self.translate(name, LAYERS, self.facts().layers, |module| (&module.bert, &module.family))
+        self.translate(name, LAYERS, self.facts().layers, |module| [module.bert, module.family])
     }
 
     /// Returns BERT's name of a parameter. `name` is the family's, without the [`prefix`](Self::prefix).
     pub(crate) fn bert_name(self, name: &str) -> String {
-        self.translate(name, self.facts().layers, LAYERS, |module| (&module.family, &module.bert))
+        self.translate(name, self.facts().layers, LAYERS, |module| [module.family, module.bert])
     }
 
     /// Returns true if a tensor of this name, without the prefix, belongs to the encoder.
@@ -312,15 +312,15 @@ impl Family {
         name: &'a str,
         from: &str,
         to: &str,
-        sides: impl Fn(&Renamed) -> (&'static str, &'static str),
+        sides: impl Fn(&Renamed) -> [&'static str; 2],
     ) -> String {
         let parts = name.strip_prefix(from).and_then(|rest| rest.split_once('.'));
         let Some((number, (module, leaf))) = parts.and_then(|(number, rest)| Some((number, rest.rsplit_once('.')?)))
         else {
             return name.to_owned();
         };
-        let known = self.facts().modules.iter().map(sides).find(|(old, _)| *old == module);
-        let module: &'a str = known.map_or(module, |(_, new)| new);
+        let known = self.facts().modules.iter().map(sides).find(|[old, _]| *old == module);
+        let module: &'a str = known.map_or(module, |[_, new]| new);
         format!("{to}{number}.{module}.{leaf}")
     }
 }

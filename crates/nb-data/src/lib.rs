@@ -39,7 +39,7 @@ pub mod store;
 pub mod tokenizer;
 
 pub use batch::{BatchSize, TokenBatch, Tokens};
-pub use error::DataError;
+pub use error::{DataError, TokenizerError};
 pub use ids::{IdIndex, Repeated};
 pub use labels::Labels;
 pub use missing::MissingFile;

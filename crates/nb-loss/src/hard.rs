@@ -77,7 +77,7 @@ mod tests {
     /// dL/dz = w_y (softmax(z) − e_y) / count, in each row with a label.
     #[test]
     fn the_gradient_has_the_weight_of_the_label() {
-        let z = [[0.2, -1.0, 0.7], [1.5, 0.3, -0.4], [0.0, 2.0, 1.0]];
+        let z: [[f64; 3]; 3] = [[0.2, -1.0, 0.7], [1.5, 0.3, -0.4], [0.0, 2.0, 1.0]];
         let logits = Tensor::from_slice2(&z).set_requires_grad(true);
         let (labels, weights) = ([2_i64, 0, IGNORE], [0.25, 1.0, 3.0]);
         weighted_cross_entropy(&logits, &Tensor::from_slice(&labels), &Tensor::from_slice(&weights), 5).backward();

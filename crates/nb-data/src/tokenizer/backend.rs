@@ -14,7 +14,7 @@ use super::special::SpecialTokens;
 use super::switches::Switches;
 use super::vocabulary::Vocabulary;
 use super::{roberta, unigram, wordpiece};
-use crate::error::DataError;
+use crate::error::{DataError, TokenizerError};
 
 /// Builds the tokenizer, added tokens and template included.
 ///
@@ -50,7 +50,7 @@ pub(super) fn build(class: Class, folder: &Folder, special: &SpecialTokens, swit
 /// Rejects a vocabulary without the tokens that begin and end a sequence.
 ///
 /// # Errors
-/// [`DataError::NoSpecialToken`] with the token.
+/// [`TokenizerError::NoSpecialToken`] with the token.
 pub(super) fn check_ends(class: Class, folder: &Folder, special: &SpecialTokens) -> std::result::Result<(), DataError> {
     let ends = match class {
         Class::Bert | Class::Japanese(_) | Class::Roberta => BERT_ENDS,
@@ -63,10 +63,11 @@ pub(super) fn check_ends(class: Class, folder: &Folder, special: &SpecialTokens)
             return Err(wrong(folder.settings.config.path.clone())(found.into()));
         };
         if !folder.vocabulary.contains(token) && !special.declares(token) {
-            return Err(DataError::NoSpecialToken {
+            return Err(TokenizerError::NoSpecialToken {
                 path: folder.vocabulary.path().to_owned(),
                 token: token.to_owned(),
-            });
+            }
+            .into());
         }
     }
     Ok(())

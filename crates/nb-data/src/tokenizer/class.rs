@@ -11,7 +11,7 @@ use super::folder::{Object, Settings};
 use super::special::Defaults;
 use super::vocabulary::Form;
 use super::words::Words;
-use crate::error::DataError;
+use crate::error::{DataError, TokenizerError};
 
 /// The rules by which a folder's files become a tokenizer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,16 +188,16 @@ fn japanese(
 fn refuse_code(config: &Object) -> Result<(), DataError> {
     match config.value.get("auto_map") {
         Some(map) if map.is_array() || map.get("AutoTokenizer").is_some() => {
-            Err(DataError::TokenizerCode { path: config.path.clone() })
+            Err(TokenizerError::Code { path: config.path.clone() }.into())
         }
         _ => Ok(()),
     }
 }
 
 fn refused(file: &Object, key: &'static str, found: &str) -> DataError {
-    DataError::TokenizerClass { path: file.path.clone(), key, found: found.to_owned() }
+    TokenizerError::Class { path: file.path.clone(), key, found: found.to_owned() }.into()
 }
 
 fn refused_words(file: &Object, key: &'static str, found: &str) -> DataError {
-    DataError::TokenizerWords { path: file.path.clone(), key, found: found.to_owned() }
+    TokenizerError::Words { path: file.path.clone(), key, found: found.to_owned() }.into()
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use crate::error::DataError;
+use crate::error::{DataError, TokenizerError};
 
 /// The name of the file with the vocabulary and all rules.
 pub(super) const TOKENIZER_FILE: &str = "tokenizer.json";
@@ -19,7 +19,7 @@ pub struct TokenizerFile {
 
 /// Returns a function that makes the error for an invalid file.
 pub(super) fn wrong(path: PathBuf) -> impl FnOnce(Box<dyn std::error::Error + Send + Sync>) -> DataError {
-    |source| DataError::Tokenizer { path, source }
+    |source| TokenizerError::Damaged { path, source }.into()
 }
 
 /// Reads a file; `None` if it does not exist.

@@ -53,7 +53,7 @@ use self::vocabulary::Vocabulary;
 pub use self::warning::TokenizerWarning;
 pub use self::words::Words;
 use crate::batch::Tokens;
-use crate::error::DataError;
+use crate::error::{DataError, TokenizerError};
 use crate::read::Article;
 
 /// The largest id of a token. Serialisation takes time and memory for each id below the largest one, even if no token has it.
@@ -232,7 +232,7 @@ impl Tokenizer {
     /// Tokenises one article, truncated to `max_tokens` as the [module](self) describes.
     ///
     /// # Errors
-    /// [`DataError::MaxTokens`] if `max_tokens` leaves no room for a token of the text, [`DataError::Encode`] if the
+    /// [`DataError::MaxTokens`] if `max_tokens` leaves no room for a token of the text, [`TokenizerError::Encode`] if the
     /// tokenizer fails.
     pub fn encode(&self, first: &str, second: Option<&str>, max_tokens: usize) -> Result<Tokens, DataError> {
         Ok(self.sequence(first, second, max_tokens)?.tokens)
@@ -281,7 +281,8 @@ impl Tokenizer {
             Words::AsClass => self.inner.encode_fast(text, false),
             Words::Pretokenized => self.inner.encode_fast(words::split(text), false),
         };
-        guarded(encode).map_err(|source| DataError::Encode { start: text.chars().take(40).collect(), source })
+        guarded(encode)
+            .map_err(|source| TokenizerError::Encode { start: text.chars().take(40).collect(), source }.into())
     }
 }
 

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::file::{TOKENIZER_FILE, read_if_present, wrong};
 use super::sentencepiece::Model;
-use crate::error::DataError;
+use crate::error::{DataError, TokenizerError};
 
 /// SentencePiece's file under the names in use. Only the first belongs to a class that reads it.
 const PIECES: [&str; 3] = ["sentencepiece.bpe.model", "spiece.model", "tokenizer.model"];
@@ -69,7 +69,7 @@ impl Vocabulary {
                            with AutoTokenizer, and save it with save_pretrained";
             return Err(wrong(path)(message.into()));
         }
-        Err(DataError::NoTokenizer { folder: folder.to_owned(), expected: form.names() })
+        Err(TokenizerError::Missing { folder: folder.to_owned(), expected: form.names() }.into())
     }
 
     pub(super) fn path(&self) -> &Path {

@@ -2,7 +2,7 @@
 
 use nb_checkpoint::{Classifier, ClassifierActivation};
 
-use super::Parameter;
+use super::parameter::Parameter;
 
 /// The factor of the states before a tanh.
 ///

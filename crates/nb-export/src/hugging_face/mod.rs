@@ -1,6 +1,7 @@
 //! A topic model as a classifier of Hugging Face's transformers.
 
 mod library_head;
+mod parameter;
 
 use std::fs;
 use std::io::Write;
@@ -14,6 +15,7 @@ use nb_checkpoint::{
 use serde_json::{Map, Value, json};
 
 use self::library_head::library_head;
+use self::parameter::Parameter;
 use crate::error::ExportError;
 use crate::model_folder::{TOKENIZER_FILES, copy_files, describe, stage};
 
@@ -121,14 +123,6 @@ pub fn hugging_face(model: &Path, output: &Path) -> Result<ClassifierClass, Expo
 struct Loaded {
     class: ClassifierClass,
     family: Family,
-}
-
-/// A tensor of the exported model.
-#[derive(Debug)]
-struct Parameter {
-    name: String,
-    shape: Vec<usize>,
-    values: Vec<f32>,
 }
 
 /// Returns the encoder's parameters under the names of its family.

@@ -9,16 +9,7 @@ use nb_model::{Arena, fill};
 use tch::Tensor;
 
 use crate::plan::Plan;
-use crate::task::{Task, TaskHead};
-
-/// The head for a classifier, before its parameters are read.
-#[derive(Debug)]
-pub struct ClassifierHead<T> {
-    /// The head; its parameters are zeros.
-    pub head: T,
-    /// The classifier's number of each class of the task.
-    pub order: Vec<usize>,
-}
+use crate::task::{ClassifierHead, Task, TaskHead};
 
 /// Reads the classifier of a folder into a head; `None` if the task has no classes or the folder no classifier.
 ///

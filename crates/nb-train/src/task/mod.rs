@@ -42,7 +42,7 @@ pub use self::retrieve::{
 pub use self::topic::{Topic, TopicBatch, TopicHead, TopicKind, TopicObjective, TopicPlan, TopicSplit};
 pub use self::vector_head::VectorHead;
 use crate::method::Share;
-use crate::model::{ClassifierHead, HeadLayers, Model};
+use crate::model::{HeadLayers, Model};
 use crate::plan::{Plan, TaskKind, TaskPlan};
 #[doc(hidden)]
 pub use {nb_checkpoint::Description, tch::Device};
@@ -54,6 +54,15 @@ pub struct HeadPair<T> {
     pub teacher: T,
     /// The student's head. Shared layers are the teacher's parameters.
     pub student: T,
+}
+
+/// The head for a classifier that was fine-tuned elsewhere, before its parameters are read.
+#[derive(Debug)]
+pub struct ClassifierHead<T> {
+    /// The head; its parameters are zeros.
+    pub head: T,
+    /// The classifier's number of each class of the task.
+    pub order: Vec<usize>,
 }
 
 /// Widths of both models.

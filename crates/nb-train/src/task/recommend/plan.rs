@@ -89,7 +89,7 @@ impl TaskPlan for RecommendPlan {
     }
 
     fn split_files(&self) -> Vec<SplitFiles> {
-        self.splits.files(|log| log_files(log))
+        self.splits.files(log_files)
     }
 
     fn complete(&self, config: &mut DataConfig) {

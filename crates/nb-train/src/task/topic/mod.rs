@@ -27,9 +27,12 @@ use self::evaluate::{Prediction, evaluate_predictions};
 use self::warnings::warnings;
 use super::encode::{NOT_FINITE, compute_rows, pack, timing_batches};
 use super::texts::tokens_of;
-use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, TextRef, Widths, check_head, check_task, pooling_pair};
+use super::{
+    ClassifierHead, HasObjective, HeadPair, SplitName, Task, TaskHead, TextRef, Widths, check_head, check_task,
+    pooling_pair,
+};
 use crate::method::Share;
-use crate::model::{ClassifierHead, HeadLayers, Model, ModelCard, save_head};
+use crate::model::{HeadLayers, Model, ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
 
 pub use objective::{TopicBatch, TopicHead, TopicObjective};

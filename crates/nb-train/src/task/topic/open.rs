@@ -37,14 +37,7 @@ impl Topic {
                 (all_rows(&store), all_rows(&dev), dev)
             }
         };
-        if train_rows.is_empty() || dev_rows.is_empty() {
-            bail!(
-                "{}: {} training and {} development rows, expected at least one of each",
-                store.source().display(),
-                train_rows.len(),
-                dev_rows.len()
-            );
-        }
+        check_rows(&store, &train_rows, &dev_rows)?;
         let training_labels = train_rows.iter().filter_map(|&row| store.label(row as usize));
         let labels = Labels::learn(training_labels).with_context(|| store.source().display().to_string())?;
         let measured = |store: Rc<TokenStore>, rows: Vec<u32>| match task_plan.unknown_labels {
@@ -78,6 +71,15 @@ impl Topic {
             seed: plan.seed,
         })
     }
+}
+
+/// Checks that there are training and development rows.
+fn check_rows(store: &TokenStore, train: &[u32], dev: &[u32]) -> Result<()> {
+    if train.is_empty() || dev.is_empty() {
+        let (path, train, dev) = (store.source().display(), train.len(), dev.len());
+        bail!("{path}: {train} training and {dev} development rows, expected at least one of each");
+    }
+    Ok(())
 }
 
 fn all_rows(store: &TokenStore) -> Vec<u32> {

@@ -1,9 +1,12 @@
 //! The errors of this crate. Every message names the file, the line or column, what was found and what was expected.
 
+mod tokenizer;
+
 use std::error::Error;
 use std::io;
 use std::path::PathBuf;
 
+pub use self::tokenizer::TokenizerError;
 use crate::read::Skipped;
 
 /// An error of this crate. `file` is a path, or the name given to a stream (`-` for standard input).
@@ -301,83 +304,9 @@ pub enum DataError {
         known: Vec<String>,
     },
 
-    /// A folder without a tokenizer.
-    #[error("{}: no tokenizer found, expected {expected}", folder.display())]
-    NoTokenizer {
-        /// The folder.
-        folder: PathBuf,
-        /// The files of its class.
-        expected: &'static str,
-    },
-
-    /// An invalid tokenizer file.
-    #[error("{}: not a usable tokenizer", path.display())]
-    Tokenizer {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: Box<dyn Error + Send + Sync>,
-    },
-
-    /// A tokenizer of an unsupported class.
-    #[error(
-        "{}: `{key}` is {found}, which is not supported, expected BertTokenizer, RobertaTokenizer, XLMRobertaTokenizer, \
-         CamembertTokenizer or PreTrainedTokenizerFast; save the tokenizer as a PreTrainedTokenizerFast with a tokenizer.json if possible",
-        path.display()
-    )]
-    TokenizerClass {
-        /// The file of the key.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        found: String,
-    },
-
-    /// A tokenizer whose words come from another program.
-    #[error(
-        "{}: `{key}` is {found}, which is not supported, because its words come from a program such as MeCab; split the \
-         texts into words with that program, join the words with spaces and set `data.pretokenized`, or save a \
-         tokenizer.json and set `tokenizer_class` to PreTrainedTokenizerFast",
-        path.display()
-    )]
-    TokenizerWords {
-        /// The file of the key.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// Its value.
-        found: String,
-    },
-
-    /// A tokenizer that is Python code in the model's repository.
-    #[error(
-        "{}: `auto_map` found: the tokenizer is Python code, which newsbert does not run, expected BertTokenizer, \
-         RobertaTokenizer, XLMRobertaTokenizer, CamembertTokenizer or PreTrainedTokenizerFast; save the tokenizer as a PreTrainedTokenizerFast with a tokenizer.json if possible",
-        path.display()
-    )]
-    TokenizerCode {
-        /// The file.
-        path: PathBuf,
-    },
-
-    /// A tokenizer without one of the tokens that every sequence needs.
-    #[error("{}: no token {token:?} found, expected it in the vocabulary because sequences begin and end with it", path.display())]
-    NoSpecialToken {
-        /// The tokenizer's file.
-        path: PathBuf,
-        /// The token.
-        token: String,
-    },
-
-    /// A text that the tokenizer cannot process.
-    #[error("cannot tokenise the text beginning {start:?}")]
-    Encode {
-        /// The first characters of the text.
-        start: String,
-        /// The cause.
-        source: Box<dyn Error + Send + Sync>,
-    },
+    /// A tokenizer that cannot be used, or a text that it cannot process.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
 
     /// A maximum length below that of the shortest sequence.
     #[error("max_tokens is {found}, expected at least {fewest}: the special tokens and one token of the text")]
