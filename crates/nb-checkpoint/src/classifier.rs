@@ -124,19 +124,24 @@ impl SavedClassifier {
         };
         let label = |id: usize| given.get(&id.to_string()).and_then(Value::as_str).map(str::to_owned);
         let labels: Option<Vec<String>> = (0..given.len()).map(label).collect();
-        labels.filter(|labels| !labels.is_empty()).ok_or_else(|| {
-            let found = Value::Object(given.clone());
-            self.value("id2label", found, "a label for each number from 0 on")
-        })
+        match labels {
+            Some(labels) if labels.len() > 1 => Ok(labels),
+            Some(labels) if labels.len() == 1 => Err(self.value(
+                "id2label",
+                Value::Object(given.clone()),
+                "two labels or more: one output is a regression",
+            )),
+            _ => Err(self.value("id2label", Value::Object(given.clone()), "a label for each number from 0 on")),
+        }
     }
 
     fn numbered_labels(&self, keys: &Map<String, Value>) -> Result<Vec<String>, CheckpointError> {
         let count = match keys.get("num_labels").filter(|value| !value.is_null()) {
             None => 2, // as in transformers
             Some(found) => {
-                match found.as_u64().map(|count| count as usize).filter(|count| (1..=MOST_CLASSES).contains(count)) {
+                match found.as_u64().map(|count| count as usize).filter(|count| (2..=MOST_CLASSES).contains(count)) {
                     Some(count) => count,
-                    None => return Err(self.value("num_labels", found, "a number of classes")),
+                    None => return Err(self.value("num_labels", found, "a number of classes of at least 2")),
                 }
             }
         };
@@ -183,6 +188,12 @@ mod tests {
         );
         assert!(error(json!({"id2label": ["b"]})).contains("`id2label` is [\"b\"], expected an object"));
         assert!(error(json!({"id2label": {}})).contains("`id2label` is {}"));
+        assert!(
+            error(json!({"id2label": {"0": "LABEL_0"}})).contains("two labels or more: one output is a regression")
+        );
+        assert!(
+            error(json!({"num_labels": 1})).contains("`num_labels` is 1, expected a number of classes of at least 2")
+        );
         assert!(error(json!({"num_labels": 1e9})).contains("`num_labels` is 1000000000.0"));
         assert!(error(json!({"problem_type": "regression"})).contains("`problem_type` is regression"));
     }

@@ -18,7 +18,7 @@ pub enum CheckpointError {
         source: std::io::Error,
     },
     /// `config.json` is not JSON, lacks a key, or has a value of another type.
-    #[error("{path} is not a BERT configuration: {found}")]
+    #[error("{path} is not the configuration of a supported encoder: {found}")]
     ConfigSyntax {
         /// The file.
         path: PathBuf,

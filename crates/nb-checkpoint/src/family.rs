@@ -97,6 +97,14 @@ struct Facts {
     /// The width of the embeddings of a configuration without the key; `None` if it is always the hidden size.
     embedding_size: Option<i64>,
     classifier: Classifier,
+    pooling_layer: PoolingLayer,
+}
+
+/// The layer of the encoder's class in transformers that only its classifiers use.
+#[derive(Debug, PartialEq, Eq)]
+enum PoolingLayer {
+    Optional,
+    None,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -136,6 +144,7 @@ const BERT: Facts = Facts {
         activation: ClassifierActivation::Tanh,
         output: "classifier",
     },
+    pooling_layer: PoolingLayer::Optional,
 };
 
 /// The head of RoBERTa's class, whose layers ELECTRA's has, too.
@@ -202,6 +211,7 @@ const DISTILBERT: Facts = Facts {
         activation: ClassifierActivation::Relu,
         output: "classifier",
     },
+    pooling_layer: PoolingLayer::None,
     ..BERT
 };
 
@@ -215,6 +225,7 @@ const ELECTRA: Facts = Facts {
         activation: ClassifierActivation::Gelu,
         ..TWO_LAYERS
     },
+    pooling_layer: PoolingLayer::None,
     ..BERT
 };
 
@@ -247,6 +258,12 @@ impl Family {
     /// Returns the class of the encoder in transformers, such as `BertModel`.
     pub fn encoder_class(self) -> &'static str {
         self.facts().encoder_class
+    }
+
+    /// Returns true if the encoder's class in transformers adds a pooling layer unless `add_pooling_layer=False` is given. The
+    /// others refuse the argument.
+    pub fn has_pooling_layer(self) -> bool {
+        self.facts().pooling_layer == PoolingLayer::Optional
     }
 
     /// Returns the head of the class for sequence classification.

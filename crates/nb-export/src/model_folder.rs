@@ -13,8 +13,16 @@ use nb_files::StagedFolder;
 use crate::error::ExportError;
 
 /// The files of a tokenizer. A folder has some of them.
-pub(crate) const TOKENIZER_FILES: [&str; 5] =
-    ["tokenizer.json", "tokenizer_config.json", "vocab.txt", "special_tokens_map.json", "added_tokens.json"];
+pub(crate) const TOKENIZER_FILES: [&str; 8] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "vocab.txt",
+    "vocab.json",
+    "merges.txt",
+    "sentencepiece.bpe.model",
+    "special_tokens_map.json",
+    "added_tokens.json",
+];
 /// The files of a model beside its tokenizer and its card.
 pub(crate) const MODEL_FILES: [&str; 4] = [CONFIG_FILE, WEIGHTS_FILE, HEAD_FILE, DESCRIPTION_FILE];
 /// The model card.

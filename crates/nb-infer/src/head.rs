@@ -56,13 +56,15 @@ impl Head {
     ) -> Result<Result<Self, NoHead>, InferError> {
         let hidden = saved.config.hidden_size.unsigned_abs() as usize;
         let Some(description) = description else {
+            // Without a classifier that can be used, the encoder can still be used with another head.
+            let unusable = |error: &dyn std::error::Error| {
+                Ok(Err(NoHead(format!("has a classifier that cannot be used: {}", with_causes(error)))))
+            };
             return match SavedClassifier::read(folder) {
-                Ok(Some(classifier)) => Self::of_classifier(&classifier, saved, hidden).map(Ok),
+                Ok(Some(classifier)) => Self::of_classifier(&classifier, saved, hidden)
+                    .map_or_else(|error| unusable(&error), |head| Ok(Ok(head))),
                 Ok(None) => Ok(Self::of_modules(folder)),
-                // The encoder can still be used with another head.
-                Err(error) => {
-                    Ok(Err(NoHead(format!("has a classifier that is not supported: {}", with_causes(&error)))))
-                }
+                Err(error) => unusable(&error),
             };
         };
         if !TASKS.contains(&description.task.as_str()) {

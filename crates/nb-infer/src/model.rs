@@ -99,6 +99,11 @@ impl Model {
         self.head.as_ref().map_or(&[], Head::labels)
     }
 
+    /// Returns the reason why the model has no head; `None` if it has one.
+    pub fn missing_head(&self) -> Option<&str> {
+        self.head.as_ref().err().map(|NoHead(reason)| reason.as_str())
+    }
+
     /// Returns the parts of an article that the model was trained on; none if that is unknown.
     pub fn fields(&self) -> Vec<Field> {
         let field = |field: &ArticleField| match field {
@@ -272,7 +277,11 @@ impl Model {
         match &self.description {
             Some(description) if description.task == expected => format!("{DESCRIPTION_FILE} lists none"),
             Some(description) => format!("it was trained for {}, expected {expected}", description.task),
-            None => format!("it has no {DESCRIPTION_FILE}, so it is an encoder without a head"),
+            None => match &self.head {
+                Err(NoHead(reason)) => format!("it {reason}"),
+                Ok(head) if head.classifies() => format!("it is a classifier, expected a model for {expected}"),
+                Ok(_) => format!("it has no {DESCRIPTION_FILE}, so it is an encoder without a trained head"),
+            },
         }
     }
 

@@ -85,7 +85,7 @@ pub struct ConfigDifference {
 }
 
 /// The keys that two models must have in common to share tokens, heads or hidden states.
-const SHARED_KEYS: [&str; 9] = [
+const SHARED_KEYS: [&str; 10] = [
     "model_type",
     "vocab_size",
     "embedding_size",
@@ -93,6 +93,7 @@ const SHARED_KEYS: [&str; 9] = [
     "num_attention_heads",
     "intermediate_size",
     "max_position_embeddings",
+    "pad_token_id",
     "type_vocab_size",
     "hidden_act",
 ];
@@ -269,6 +270,8 @@ impl BertConfig {
             self.num_attention_heads.to_string(),
             self.intermediate_size.to_string(),
             self.max_position_embeddings.to_string(),
+            // The first position follows it in some families; elsewhere it changes nothing.
+            if self.family.starts_after_padding() { self.pad_token_id } else { 0 }.to_string(),
             self.type_vocab_size.to_string(),
             self.hidden_act.name().to_owned(),
         ]

@@ -11,7 +11,8 @@ use crate::files::{CONFIG_FILE, is_plain_name};
 use crate::weight_files::missing;
 
 /// The files of which a model needs one group: those of a vocabulary.
-const VOCABULARIES: [&[&str]; 3] = [&["tokenizer.json"], &["vocab.txt"], &["vocab.json", "merges.txt"]];
+const VOCABULARIES: [&[&str]; 4] =
+    [&["tokenizer.json"], &["vocab.txt"], &["vocab.json", "merges.txt"], &["sentencepiece.bpe.model"]];
 
 /// A repository's folder in the cache, and a revision.
 #[derive(Debug)]

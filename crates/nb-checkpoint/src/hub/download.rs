@@ -12,9 +12,9 @@ use crate::files::{CONFIG_FILE, LIBRARY_FILE, MODULES_FILE, POOLING_FILE, SENTEN
 use crate::sentence_transformers::module_files;
 use crate::weight_files::{Form, ShardIndex};
 
-/// The files of a vocabulary, and those of one in bytes, which are downloaded if the others do not exist.
+/// The files of a vocabulary, and those of other forms, which are downloaded if the first do not exist.
 const VOCABULARY_FILES: [&str; 2] = ["tokenizer.json", "vocab.txt"];
-const BYTE_VOCABULARY_FILES: [&str; 2] = ["vocab.json", "merges.txt"];
+const OTHER_VOCABULARY_FILES: [&str; 3] = ["vocab.json", "merges.txt", "sentencepiece.bpe.model"];
 /// Optional files of a tokenizer.
 const TOKENIZER_FILES: [&str; 3] = ["tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"];
 /// Optional files that say how a sentence-transformers model pools, truncates and prompts.
@@ -158,7 +158,7 @@ impl Snapshot<'_> {
         for file in VOCABULARY_FILES {
             found |= self.take_if_present(file)?;
         }
-        let others = if found { &[][..] } else { &BYTE_VOCABULARY_FILES };
+        let others = if found { &[][..] } else { &OTHER_VOCABULARY_FILES };
         for file in others.iter().chain(&TOKENIZER_FILES) {
             self.take_if_present(file)?;
         }

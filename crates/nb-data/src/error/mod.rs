@@ -284,6 +284,15 @@ pub enum DataError {
         problem: &'static str,
     },
 
+    /// Translations of other articles.
+    #[error("{}: no id of {} found, expected translations of its articles", path.display(), articles.display())]
+    NoTranslation {
+        /// The file of translations.
+        path: PathBuf,
+        /// The file of articles.
+        articles: PathBuf,
+    },
+
     /// A label set too small to learn from.
     #[error("found {found}, expected at least two different labels")]
     TooFewLabels {

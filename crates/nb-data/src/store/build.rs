@@ -23,7 +23,13 @@ pub(super) fn build(source: &Source, tokenizer: &Tokenizer, max_tokens: usize) -
         builder.push(&block, &tokens?);
         block = next?;
     }
+    builder.content.untranslated = rows.untranslated();
     let content = builder.finish();
+    if rows.untranslated() == content.lines.len() as u64
+        && let Some(path) = &source.translations
+    {
+        return Err(DataError::NoTranslation { path: path.clone(), articles: source.path.clone() });
+    }
     source.check(content.lines.len() as u64, &content.skipped)?;
     if u32::try_from(content.lines.len()).is_err() {
         return Err(DataError::TooManyRows { path: source.path.clone() });

@@ -4,6 +4,7 @@
 //! header   magic [8] · version u32 · bytes per token id u32 · key [32] · checksum [32]
 //!          rows u64 · tokens u64 · bytes of label names u64 · bytes of news ids u64
 //!          per reason for skipping: count u64, first line u64
+//!          articles without a translation u64
 //! offsets  u64 [rows + 1]   start of each row's tokens; the last is the number of tokens
 //! lines    u64 [rows]
 //! id ends  u64 [rows]       end of each news id; an empty id means no id
@@ -26,7 +27,7 @@ pub(super) const VERSION: u32 = 4;
 
 const MAGIC: &[u8; 8] = b"nbtokens";
 const CHECKSUM: Range<usize> = 48..80;
-const HEADER: usize = 112 + 16 * Reason::ALL.len();
+const HEADER: usize = 120 + 16 * Reason::ALL.len();
 const NO_LABEL: u32 = u32::MAX;
 
 /// The content of a store in memory.
@@ -41,6 +42,8 @@ pub(super) struct Content {
     pub(super) label_names: Vec<String>,
     pub(super) ids: String,
     pub(super) skipped: Skipped,
+    /// Articles without a translation, if the source has translations.
+    pub(super) untranslated: u64,
 }
 
 impl Content {
@@ -63,6 +66,7 @@ impl Content {
             header.extend_from_slice(&rows.to_le_bytes());
             header.extend_from_slice(&first_line.to_le_bytes());
         }
+        header.extend_from_slice(&self.untranslated.to_le_bytes());
 
         let mut body = Vec::new();
         for numbers in [&self.offsets, &self.lines, &self.id_ends] {
@@ -92,6 +96,7 @@ pub(super) struct Layout {
     pub(super) tokens: usize,
     pub(super) label_names: Vec<String>,
     pub(super) skipped: Skipped,
+    pub(super) untranslated: u64,
     width: usize,
     lines: usize,
     id_ends: usize,
@@ -142,7 +147,21 @@ impl Layout {
             serde_json::from_slice(&bytes[names_start..news_ids]).map_err(|err| format!("label names: {err}"))?;
         let by_reason = |i: usize| ReasonCount { rows: count(4 + 2 * i), first_line: count(5 + 2 * i) };
         let skipped = Skipped::from_counts(std::array::from_fn(by_reason));
-        let layout = Self { rows, tokens, label_names, skipped, width, lines, id_ends, seconds, labels, ids, news_ids };
+        let untranslated = count(4 + 2 * Reason::ALL.len());
+        let layout = Self {
+            rows,
+            tokens,
+            label_names,
+            skipped,
+            untranslated,
+            width,
+            lines,
+            id_ends,
+            seconds,
+            labels,
+            ids,
+            news_ids,
+        };
         layout.check_rows(bytes, news)?;
         Ok(layout)
     }
@@ -248,9 +267,11 @@ mod tests {
             labels: vec![None],
             tokens: vec![2, 9, 3],
             skipped: most,
+            untranslated: 7,
             ..Content::default()
         };
         let layout = parse(&content).unwrap();
+        assert_eq!(layout.untranslated, 7);
         assert_eq!((layout.rows, layout.skipped.count()), (1, u64::MAX));
         assert!(layout.skipped.check(std::path::Path::new("news.tsv"), 1, 0.5).is_err());
     }

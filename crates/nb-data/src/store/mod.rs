@@ -148,6 +148,12 @@ impl TokenStore {
         self.layout.id(&self.bytes, i)
     }
 
+    /// Returns the number of articles that have no translation and keep their text, if the source has translations.
+    #[must_use]
+    pub fn untranslated(&self) -> u64 {
+        self.layout.untranslated
+    }
+
     /// Returns the skipped rows of the source.
     #[must_use]
     pub fn skipped(&self) -> &Skipped {

@@ -35,7 +35,7 @@ impl<'de> Deserialize<'de> for ClassWeights {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ClassWeights, A::Error> {
                 let mut weights = BTreeMap::new();
-                while let Some((label, weight)) = map.next_entry::<String, f64>()? {
+                while let Some((Label(label), weight)) = map.next_entry::<Label, f64>()? {
                     if !(weight > 0.0 && weight.is_finite()) {
                         return Err(A::Error::invalid_value(Unexpected::Float(weight), &self));
                     }
@@ -45,6 +45,34 @@ impl<'de> Deserialize<'de> for ClassWeights {
             }
         }
         deserializer.deserialize_any(WordOrMap)
+    }
+}
+
+/// A label, which YAML may take for a number or a truth value.
+struct Label(String);
+
+impl<'de> Deserialize<'de> for Label {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Scalar;
+        impl Visitor<'_> for Scalar {
+            type Value = Label;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a label")
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Label, E> {
+                Ok(Label(text.to_owned()))
+            }
+            fn visit_u64<E: Error>(self, number: u64) -> Result<Label, E> {
+                Ok(Label(number.to_string()))
+            }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Label, E> {
+                Ok(Label(number.to_string()))
+            }
+            fn visit_bool<E: Error>(self, truth: bool) -> Result<Label, E> {
+                Ok(Label(truth.to_string()))
+            }
+        }
+        deserializer.deserialize_any(Scalar)
     }
 }
 
@@ -71,6 +99,14 @@ mod tests {
             assert_eq!(serde_yaml::from_str::<ClassWeights>(text).unwrap(), expected);
             assert_eq!(serde_yaml::to_string(&expected).unwrap().trim(), text);
         }
+    }
+
+    #[test]
+    fn labels_may_look_like_numbers() {
+        let value: serde_yaml::Value = serde_yaml::from_str("{1: 2, -3: 0.5, true: 4}").unwrap();
+        let labels = [("1", 2.0), ("-3", 0.5), ("true", 4.0)].map(|(label, weight)| (label.to_owned(), weight));
+        let expected = ClassWeights::Given(BTreeMap::from(labels));
+        assert_eq!(serde_yaml::from_value::<ClassWeights>(value).unwrap(), expected);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The model card: `README.md` of a model folder, with a Python program that computes what `nb` computes.
 
-use nb_checkpoint::{ArticleField, HeadDescription, PoolingKind, ScoreKind};
+use nb_checkpoint::{ArticleField, Family, HeadDescription, PoolingKind, ScoreKind};
 
 /// Attentive pooling in Python.
 const ATTEND: &str = include_str!("card_attend.py");
@@ -38,7 +38,8 @@ pub struct CardText {
 }
 
 /// Returns the model card.
-pub(super) fn to_markdown(card: &ModelCard) -> String {
+pub(super) fn to_markdown(card: &ModelCard, family: Family) -> String {
+    let without_pooler = if family.has_pooling_layer() { ", add_pooling_layer=False" } else { "" };
     let texts = match card.texts {
         2 => r#"["a title", "another title"], ["its abstract", "its abstract"]"#,
         _ => r#"["a text", "another text"]"#,
@@ -46,6 +47,8 @@ pub(super) fn to_markdown(card: &ModelCard) -> String {
     include_str!("card_template.md")
         .replace("{about}", card.text.about.trim_end())
         .replace("{head}", &head(card))
+        .replace("{encoder}", family.encoder_class())
+        .replace("{without_pooler}", without_pooler)
         .replace("{pool}", &pool(&card.head))
         .replace("{attend}", if needs_attend(card) { ATTEND } else { "" })
         .replace("{code}", card.text.example.trim_end())
@@ -80,7 +83,7 @@ fn head(card: &ModelCard) -> String {
     let pooling = match pooling {
         PoolingKind::Attentive => "attentive pooling over tokens (in `head.safetensors`)",
         PoolingKind::Mean => "the mean of its tokens' states",
-        PoolingKind::Cls => "the state of `[CLS]`",
+        PoolingKind::Cls => "the state of its first token",
     };
     let projection = projection.map(|width| format!(", projected to {width} units")).unwrap_or_default();
     let unit = if score == ScoreKind::Cosine { " and divided by its length" } else { "" };

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_checkpoint::{
-    CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, weight_files, write_sentence_modules,
+    BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, weight_files,
+    write_sentence_modules,
 };
 use nb_data::Tokenizer;
 use nb_model::{Arena, fill, named_values, read_tensors, write_tensors};
@@ -109,17 +110,21 @@ impl ModelCard {
         };
         write_sentence_modules(folder, &description)?;
         write_file(&folder.join(DESCRIPTION_FILE), description.to_json().as_bytes())?;
-        write_file(&folder.join("README.md"), to_markdown(self).as_bytes())
+        let family = BertConfig::read(&folder.join(CONFIG_FILE))?.family;
+        write_file(&folder.join("README.md"), to_markdown(self, family).as_bytes())
     }
 }
 
-/// Returns a digest of the weights in a model folder, including those of its head if it has one.
+/// Returns a digest of the weights in a model folder, including those of its head if it has one. Of a model that no run made,
+/// `config.json` belongs to it: it says the order of a classifier's labels and the first position.
 ///
 /// # Errors
 /// If a file cannot be read.
 pub(crate) fn weights_digest(folder: &Path) -> Result<String> {
     let head = Some(folder.join(HEAD_FILE)).filter(|path| path.is_file());
-    let files: Vec<PathBuf> = weight_files(folder).into_iter().chain(head).collect();
+    let config =
+        Some(folder.join(CONFIG_FILE)).filter(|path| path.is_file() && !folder.join(DESCRIPTION_FILE).is_file());
+    let files: Vec<PathBuf> = weight_files(folder).into_iter().chain(head).chain(config).collect();
     files_digest(&files.iter().map(PathBuf::as_path).collect::<Vec<_>>())
 }
 

@@ -261,7 +261,7 @@ impl Model<'_> {
         if device != Device::Cpu || !self.parts.embeddings {
             return all;
         }
-        let (rows, row) = (self.config.vocab_size as u64, 4 * self.config.hidden_size as u64);
+        let (rows, row) = (self.config.vocab_size as u64, 4 * self.config.embedding_width() as u64);
         all - rows * row + written(rows, row, words)
     }
 
@@ -345,6 +345,17 @@ mod tests {
         // Half the bytes for the numbers in products, plus the copy of the input, 2·80; plus the output if it is recorded.
         assert_eq!(tape(2, Capture::Last), 2080 + 640 + 80 + 160);
         assert_eq!(tape(2, Capture::States), tape(2, Capture::Last) + 320);
+    }
+
+    /// The word embeddings of ELECTRA are narrower than its states.
+    #[test]
+    fn projected_embeddings_have_their_own_width() {
+        let mut config = BertConfig::new(1000, 64, 1, 2);
+        config.embedding_size = Some(8);
+        let model = model(&config, 4, Capture::Last);
+        let all = 4 * model.trained_parameters();
+        assert_eq!(model.gradients(Device::Cpu, &[]), all - 4 * 1000 * 8);
+        assert_eq!(model.gradients(Device::Cpu, &[0]), all - 4 * 1000 * 8 + 4096);
     }
 
     /// Three layers' inputs, 320 each, and the tape of one layer, in place of three tapes.

@@ -65,7 +65,7 @@ impl<'a> TextFiles<'a> {
     ///
     /// # Errors
     /// If there is no such file, or no file of the split.
-    pub(crate) fn source(&self, key: &'static str, path: &Path, split: DatasetSplit) -> Result<Source> {
+    pub(crate) fn source(&self, key: &str, path: &Path, split: DatasetSplit) -> Result<Source> {
         let parts = if path.is_dir() && self.config.format.is_in_datasets() {
             dataset_files(path, split.name()).with_context(|| ConfigKey::from(key))?
         } else {

@@ -43,6 +43,10 @@ pub(super) fn open_store(plan: &Plan, source: &Source, tokenizer: &Tokenizer) ->
         warn_unquoted(&source.path.display(), line);
     }
     warn_skipped(source, store.skipped());
+    if store.untranslated() > 0 {
+        let (count, all) = (store.untranslated(), store.len());
+        tracing::warn!("{}: {count} of {all} articles have no translation and keep their text", source.path.display());
+    }
     Ok(store)
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 #[cfg(feature = "train")]
-use nb_checkpoint::{INT8_WEIGHTS_FILE, weight_files};
+use nb_checkpoint::{Description, INT8_WEIGHTS_FILE, SavedClassifier, SentenceModules, weight_files};
 use nb_checkpoint::{PoolingKind, ScoreKind};
 use nb_cpu::Processors;
 use nb_infer::{InferError, Model, Options, Precision};
@@ -98,6 +98,18 @@ impl Compute {
     }
 }
 
+/// Returns true if a model has a head that only nb-infer computes.
+#[cfg(feature = "train")]
+fn is_for_cpu(folder: &Path) -> Result<bool> {
+    if Description::read(folder)?.is_some() {
+        return Ok(false);
+    }
+    // Files that cannot be used are reported when the model is opened.
+    let has_classifier = matches!(SavedClassifier::read(folder), Ok(Some(_)));
+    let has_dense = matches!(SentenceModules::read(folder), Ok(Some(modules)) if !modules.dense.is_empty());
+    Ok(has_classifier || has_dense)
+}
+
 #[cfg(feature = "train")]
 impl Compute {
     /// Returns the number of the GPU to use; `None` for the CPU.
@@ -111,7 +123,20 @@ impl Compute {
             DeviceOption::Cpu => nb_train::config::DeviceChoice::Cpu,
             DeviceOption::Cuda(number) => nb_train::config::DeviceChoice::Cuda(number),
         };
-        match nb_train::plan::device(choice)? {
+        let device = nb_train::plan::device(choice)?;
+        if matches!(device, tch::Device::Cuda(_)) && is_for_cpu(folder)? {
+            if self.device != DeviceOption::Auto {
+                bail!(
+                    "{}: its classifier, or its Dense modules, were made elsewhere and are computed on the CPU only; use --device cpu",
+                    folder.display()
+                );
+            }
+            tracing::info!(
+                "using the CPU, which alone computes classifiers and Dense modules that were made elsewhere"
+            );
+            return Ok(None);
+        }
+        match device {
             // A user who asks for int8, or has it, without naming a device gets it.
             tch::Device::Cuda(_)
                 if self.device == DeviceOption::Auto && (is_int8 || self.precision == Some(PrecisionChoice::Int8)) =>

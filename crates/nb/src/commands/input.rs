@@ -1,4 +1,4 @@
-//! Texts from a file or standard input, as lines, CSV, TSV, MIND or BEIR articles, read as a stream.
+//! Texts from a file or standard input, as lines, CSV, TSV, JSON lines, Parquet, MIND or BEIR articles, read as a stream.
 
 use std::io::BufRead;
 use std::path::{Path, PathBuf};
@@ -191,7 +191,7 @@ impl Layout {
         let has_keys = matches!(format, InputFormat::Jsonl | InputFormat::Parquet);
         if (!self.columns.is_empty() || label.is_some()) && !has_columns && !has_keys {
             bail!(
-                "--columns and --label are for csv, tsv, jsonl and parquet, but {} is read as {}; add --format tsv or csv",
+                "--columns and --label are for csv, tsv, jsonl and parquet, but {} is read as {}; add --columns or another --format",
                 input.display(),
                 format.name()
             );
@@ -200,6 +200,9 @@ impl Layout {
             if is_given && !has_columns {
                 bail!("{option} is for csv and tsv, but {} is read as {}", input.display(), format.name());
             }
+        }
+        if self.header == HeaderChoice::Present && !has_columns {
+            bail!("--header is for csv and tsv, but {} is read as {}", input.display(), format.name());
         }
         Ok(())
     }

@@ -41,8 +41,12 @@ impl TextModel {
     /// # Errors
     /// If the folder contains only an encoder.
     pub(crate) fn trained(&self) -> Result<&Description> {
-        self.description()
-            .with_context(|| format!("--model has no {DESCRIPTION_FILE}: it contains an encoder without a head"))
+        self.description().with_context(|| match self {
+            Self::Cpu(model) if model.missing_head().is_some() => {
+                format!("--model {}", model.missing_head().unwrap_or_default())
+            }
+            _ => format!("--model has no {DESCRIPTION_FILE}: it contains an encoder without a trained head"),
+        })
     }
 
     /// Returns the task that the model was trained for. A classifier that was fine-tuned elsewhere is for topics.

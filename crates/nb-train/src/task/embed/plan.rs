@@ -13,7 +13,7 @@ use crate::method::{Method, TeacherRole, TermKind};
 use crate::plan::files::{all_files, dev, fields, not_found, refuse, require_format};
 use crate::plan::texts::{DatasetSplit, Labelling, TextFiles};
 use crate::plan::{Dev, SplitFiles, TaskKind, TaskPlan, TrainPlan};
-use crate::task::recommend::{ClickLog, log_files};
+use crate::task::recommend::{ClickLog, articles_of, log_files};
 
 /// The formats of texts.
 const FORMATS: [DataFormat; 6] =
@@ -142,7 +142,7 @@ impl RankingFolder {
 
     /// Finds the files of a folder of `data.eval`: a BEIR folder, of which the test queries are read, else the development
     /// queries; or a MIND folder, or a file of impressions beside its `news.tsv`.
-    fn find(config: &DataConfig, i: usize, path: &Path) -> Result<Self, ConfigError> {
+    fn find(config: &DataConfig, i: usize, path: &Path) -> Result<Self> {
         let key = format!("data.eval[{i}]");
         let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
         let fields = fields(config);
@@ -155,7 +155,7 @@ impl RankingFolder {
         }
         let files = ClickFiles::find(path).map_err(|missing| not_found(&key, path, &missing))?;
         let allowed_unusable = config.allow_unusable;
-        let news = Source { allowed_unusable, ..files.articles(&fields) };
+        let news = articles_of(config, &key, &files)?;
         let ClickFiles { behaviors: path, form, .. } = files;
         let behaviors = BehaviorSource { path, history: HISTORY, clicks: ClickRule::Required, allowed_unusable };
         Ok(Self { name, files: RankingFiles::Clicks(Box::new(ClickLog { news, behaviors, form })) })

@@ -34,8 +34,8 @@ use crate::plan::{Plan, TaskKind};
 pub(super) use open::read_impressions;
 
 pub use objective::{RecommendBatch, RecommendHead, RecommendObjective};
-pub(in crate::task) use plan::log_files;
 pub use plan::{ClickLog, RecommendKind, RecommendPlan};
+pub(in crate::task) use plan::{articles_of, log_files};
 pub use reader_table::{ReaderModel, ReaderTable};
 
 /// Impressions of a split, and the articles that they show.

@@ -180,7 +180,7 @@ fn click_log(config: &DataConfig, history: usize, key: &str, path: &Path) -> Res
     }
     let ClickFiles { behaviors, form, .. } = &files;
     Ok(ClickLog {
-        news: news(config, &files)?,
+        news: articles_of(config, key, &files)?,
         behaviors: BehaviorSource {
             path: behaviors.clone(),
             history,
@@ -191,16 +191,15 @@ fn click_log(config: &DataConfig, history: usize, key: &str, path: &Path) -> Res
     })
 }
 
-/// Returns the source of the articles.
-fn news(config: &DataConfig, files: &ClickFiles) -> Result<Source> {
-    let source = Source { allowed_unusable: config.allow_unusable, ..files.articles(&fields(config)) };
-    Ok(match config.format {
-        // Its keys `encoding` and `translations` apply as well.
-        DataFormat::Mind => {
-            TextFiles::new(config, Labelling::Ignored)?.source("data.train", &files.news, DatasetSplit::Train)?
+/// Returns the source of the articles of the data set that a key names.
+pub(in crate::task) fn articles_of(config: &DataConfig, key: &str, files: &ClickFiles) -> Result<Source> {
+    match (config.format, &files.form) {
+        // The keys `encoding` and `translations` apply to all of MIND's files.
+        (DataFormat::Mind, ImpressionForm::Mind) => {
+            TextFiles::new(config, Labelling::Ignored)?.source(key, &files.news, DatasetSplit::Train)
         }
-        _ => source,
-    })
+        _ => Ok(Source { allowed_unusable: config.allow_unusable, ..files.articles(&fields(config)) }),
+    }
 }
 
 /// Returns the source of articles without readers: a file in the form of the training articles.
@@ -209,5 +208,5 @@ fn unlabelled(config: &DataConfig, path: &Path) -> Result<Source> {
         DataFormat::Ebnerd => ClickFiles::of(path, Path::new("behaviors.parquet")),
         _ => ClickFiles::of(path, Path::new("behaviors.tsv")),
     };
-    news(config, &files)
+    articles_of(config, "data.unlabelled", &files)
 }

@@ -20,7 +20,7 @@ pub(super) fn class_weights(choice: &ClassWeights, train: &TopicSplit, labels: &
         ClassWeights::Given(weights) => {
             if let Some(unknown) = weights.keys().find(|label| labels.index_of(label).is_none()) {
                 let known = labels.names().join(", ");
-                bail!("data.class_weights: label `{unknown}`, expected labels of the training rows: {known}");
+                bail!("label `{unknown}`, expected labels of the training rows: {known}");
             }
             Ok(Some(labels.names().iter().map(|label| weights.get(label).copied().unwrap_or(1.0)).collect()))
         }

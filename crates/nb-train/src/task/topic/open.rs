@@ -10,7 +10,7 @@ use nb_data::{Labels, TokenStore};
 use super::class_weights::{class_weights, to_tensor};
 use super::plan::TopicPlan;
 use super::{Topic, TopicObjective, TopicSplit};
-use crate::config::UnknownLabels;
+use crate::config::{KeyPath, UnknownLabels};
 use crate::model::{CardText, ModelCard};
 use crate::plan::{Dev, Plan};
 use crate::task::texts::{self, HeldOut, open_store, open_tokenizer};
@@ -53,7 +53,8 @@ impl Topic {
         let test = test.transpose()?;
         let unlabelled = task_plan.splits.unlabelled.as_ref().map(open).transpose()?;
         let train = encode_labels(store, train_rows, &labels)?;
-        let class_weights = class_weights(&task_plan.class_weights, &train, &labels)?;
+        let class_weights = class_weights(&task_plan.class_weights, &train, &labels);
+        let class_weights = class_weights.with_context(|| KeyPath::from("data.class_weights"))?;
         Ok(Self {
             objective: TopicObjective {
                 device: plan.device,

@@ -62,7 +62,7 @@ impl Eval {
         windows.check()?;
         model.log_truncated();
         if truth.is_empty() {
-            bail!("{}: no text has a label; csv and tsv need --label", windows.name().display());
+            bail!("{}: no text has a label; csv, tsv, jsonl and parquet need --label", windows.name().display());
         }
         let mut metrics = evaluate_classes(&truth, &predicted)?.to_json();
         metrics.insert("unlabelled".to_owned(), json!(unlabelled));

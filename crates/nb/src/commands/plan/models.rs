@@ -61,7 +61,10 @@ fn role(plan: &Plan) -> &'static str {
     match (plan.method.teacher, plan.method.has_student(), &plan.student_start) {
         (TeacherRole::Joint, true, _) => "trained along with the student",
         (TeacherRole::Joint, false, _) => "trained alone",
-        (TeacherRole::Frozen, ..) => "frozen: trained on the task before the student, then fixed",
+        (TeacherRole::Frozen, ..) if plan.trained.is_empty() => {
+            "frozen: trained on the task before the student, then fixed"
+        }
+        (TeacherRole::Frozen, ..) => "frozen: used as it is",
         (TeacherRole::Absent, _, StudentStart::Teacher(_)) => {
             "none; the checkpoint provides the initial weights of the student"
         }
