@@ -4,11 +4,13 @@
 
 Makes a tiny random model of each family with a tokenizer of its own class, saves its weights in every form, and compares the
 mean of hidden states (`nb embed --pooling mean`) with transformers. Then trains a student of each family with a frozen teacher
-for one epoch, loads it in transformers and sentence-transformers, and compares vectors and classes. Fails if a difference is
+for one epoch, loads it in transformers and sentence-transformers, runs its model card, and compares vectors and classes. Fails if a difference is
 above 1e-4. Hidden states and gradients are compared by the test `families`. Requires torch, transformers 5 and
 sentence-transformers 6.
 """
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -181,6 +183,19 @@ def check_forms(nb, model, folder, scratch):
     return worst
 
 
+def check_card(student, expected, texts):
+    """Runs the program of the model card, and compares its vectors."""
+    code = (student / "README.md").read_text().split("```python\n")[1].split("```")[0]
+    names, before = {}, os.getcwd()
+    os.chdir(student)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            exec(code, names)
+        assert off(names["vectors"](texts), expected) <= TOLERANCE
+    finally:
+        os.chdir(before)
+
+
 def check_student(nb, folder, scratch):
     """Trains a student by distillation from a frozen teacher, and compares it in the other libraries."""
     data = scratch / "train.csv"
@@ -197,6 +212,7 @@ def check_student(nb, folder, scratch):
     found = embed(nb, student, texts, scratch)
     states = off(found, mean_states(student, texts))
     sentences = off(SentenceTransformer(str(student)).encode(texts, convert_to_tensor=True), found)
+    check_card(student, found, texts)
     config = json.loads((student / "config.json").read_text())
     assert config["model_type"] == json.loads((folder / "config.json").read_text())["model_type"]
     ours = [json.loads(line) for line in run(nb, "predict", "--model", student, "--input", scratch / "texts.txt").splitlines()]

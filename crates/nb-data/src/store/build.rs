@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::layout::Content;
 use crate::batch::Tokens;
 use crate::error::DataError;
-use crate::read::{Article, Reason, Row, SkippedRow, Source};
+use crate::read::{Article, LabelRule, Reason, Row, SkippedRow, Source};
 use crate::tokenizer::Tokenizer;
 
 /// Articles per block: enough to keep all cores busy, few enough to hold in memory.
@@ -14,7 +14,8 @@ const BLOCK: usize = 4096;
 /// Reads and tokenises `source`.
 pub(super) fn build(source: &Source, tokenizer: &Tokenizer, max_tokens: usize) -> Result<Content, DataError> {
     let mut rows = source.open()?;
-    let mut builder = Builder::default();
+    let needs_one_label = source.labels == LabelRule::Required;
+    let mut builder = Builder { needs_one_label, ..Builder::default() };
     builder.content.offsets.push(0);
     let mut block = builder.next_block(&mut rows)?;
     while !block.is_empty() {
@@ -41,6 +42,8 @@ pub(super) fn build(source: &Source, tokenizer: &Tokenizer, max_tokens: usize) -
 #[derive(Default)]
 struct Builder {
     content: Content,
+    /// True if a row with several labels cannot be used.
+    needs_one_label: bool,
     /// Number of each label, in order of first occurrence until all labels are known.
     labels: BTreeMap<String, u32>,
 }
@@ -55,7 +58,7 @@ impl Builder {
         while block.len() < BLOCK {
             match rows.next().transpose()? {
                 // A store has one label per row; the first of several would be as wrong as the others.
-                Some(Row::Article(article)) if !article.more_labels.is_empty() => {
+                Some(Row::Article(article)) if self.needs_one_label && !article.more_labels.is_empty() => {
                     self.content.skipped.add(SkippedRow { line: article.line, reason: Reason::SeveralLabels });
                 }
                 Some(Row::Article(article)) => block.push(article),

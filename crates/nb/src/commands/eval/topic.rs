@@ -38,6 +38,10 @@ impl Eval {
                     unlabelled += 1;
                     continue;
                 };
+                if !article.more_labels.is_empty() {
+                    windows.skip(SkippedRow { line: article.line, reason: Reason::SeveralLabels });
+                    continue;
+                }
                 let class = match unknown_labels {
                     UnknownLabelsChoice::Skip => labels.index_of(label),
                     UnknownLabelsChoice::Wrong => {
