@@ -73,7 +73,7 @@ pub struct RandomConfig {
     pub heads: i64,
     /// Number of feed-forward units; four times `hidden` by default.
     pub intermediate: Option<i64>,
-    /// Folder with a `tokenizer.json` or `vocab.txt`.
+    /// Folder of a tokenizer.
     pub tokenizer: PathBuf,
 }
 
