@@ -15,7 +15,7 @@ pub const POSITION_EMBEDDINGS: &str = "embeddings.position_embeddings.weight";
 pub const SEGMENT_EMBEDDINGS: &str = "embeddings.token_type_embeddings.weight";
 /// The prefix of the embeddings' LayerNorm, whose parameters end in `.weight` and `.bias`.
 pub const EMBEDDING_NORM: &str = "embeddings.LayerNorm";
-/// The prefix of the dense layer from embeddings of width E to H, whose parameters end in `.weight`, [H, E], and `.bias`, [H].
+/// The prefix of the dense layer from embeddings of width E to H, whose parameters end in `.weight`, [H, E], and `.bias`, \[H\].
 /// Models whose embeddings have the width H lack it.
 pub const EMBEDDING_PROJECTION: &str = "embeddings_project";
 

@@ -85,6 +85,8 @@ fn parquet_is_read_in_training_and_in_use() {
     let input = ["--input", file.to_str().unwrap(), "--columns", "title,body", "--allow-unusable", "0.5"];
     let lines = place.nb(&[&["predict", "--model", STUDENT][..], &input].concat()).done().json_lines();
     assert!(lines.len() > 15 && lines.iter().all(|line| line["label"].is_string()), "{lines:?}");
+    let eval = [&["eval", "--model", STUDENT, "--label", "tags"][..], &input].concat();
+    place.nb(&eval).failed(&["with several labels"]);
     // A list of labels is several labels, and this task has one.
     let several = data.replace("label: topic", "label: tags");
     place.train(&[FINETUNE, &several, "output=other"]).failed(&["with several labels"]);
@@ -164,6 +166,13 @@ fn translated_articles_are_read_in_place_of_the_originals() {
     place.train(&[FINETUNE, "data.translations=translated.tsv", "output=runs/translated"]).done();
     assert_ne!(results(&place, "runs/plain").1, results(&place, "runs/translated").1);
     assert!(place.text("runs/translated/config.yaml").contains("translated.tsv"));
+
+    place.write("some.tsv", translation.lines().take(5).map(|line| format!("{line}\n")).collect::<String>());
+    let ended = place.train(&[FINETUNE, "data.translations=some.tsv", "output=runs/some"]).done();
+    assert!(ended.err.contains("43 of 48 articles have no translation and keep their text"), "{}", ended.err);
+    place.write("others.tsv", "X1\tsnow\train\n");
+    let parts = ["others.tsv: no id of", "expected translations of its articles"];
+    place.train(&[FINETUNE, "data.translations=others.tsv", "output=runs/others"]).failed(&parts);
 }
 
 #[test]

@@ -106,19 +106,25 @@ pub(super) struct Layout {
     news_ids: usize,
 }
 
+/// Returns the header and the rest of a file of this version with this key, or its defect.
+fn checked_header<'a>(bytes: &'a [u8], key: &[u8; 32]) -> Result<(&'a [u8], &'a [u8]), String> {
+    if bytes.len() < HEADER || bytes[..8] != MAGIC[..] {
+        return Err("not a token store".into());
+    }
+    let (header, body) = bytes.split_at(HEADER);
+    if u32_at(header, 8) != VERSION {
+        return Err(format!("version {} found, expected {VERSION}", u32_at(header, 8)));
+    }
+    if header[16..48] != key[..] {
+        return Err("made from another source".into());
+    }
+    Ok((header, body))
+}
+
 impl Layout {
     /// Checks a complete file and finds its parts, or returns its defect.
     pub(super) fn parse(bytes: &[u8], key: &[u8; 32]) -> Result<Self, String> {
-        if bytes.len() < HEADER || bytes[..8] != MAGIC[..] {
-            return Err("not a token store".into());
-        }
-        let (header, body) = bytes.split_at(HEADER);
-        if u32_at(header, 8) != VERSION {
-            return Err(format!("version {} found, expected {VERSION}", u32_at(header, 8)));
-        }
-        if header[16..48] != key[..] {
-            return Err("made from another source".into());
-        }
+        let (header, body) = checked_header(bytes, key)?;
         let width = u32_at(header, 12) as usize;
         let count = |i: usize| u64_at(header, 80 + 8 * i);
         let [rows, tokens, names, ids] = [0, 1, 2, 3].map(count);

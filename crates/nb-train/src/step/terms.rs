@@ -139,7 +139,7 @@ pub struct TermInputs<'a> {
     pub packed: &'a Packed,
     /// One label for each row of logits.
     pub labels: &'a Tensor,
-    /// The weight of each class in the hard loss, [C]; `None` if all rows count the same.
+    /// The weight of each class in the hard loss, \[C\]; `None` if all rows count the same.
     pub class_weights: Option<&'a Tensor>,
     /// Layers of the teacher; 0 without one.
     pub teacher_layers: usize,

@@ -59,7 +59,7 @@ pub trait Objective {
     /// Copies the labels of a micro-batch to the device; the label of an unlabelled row is [`nb_loss::IGNORE`].
     fn labels(&self, batch: &Self::Batch) -> Tensor;
 
-    /// Returns the weight of each class in the hard loss, [C] on the device; `None` if all rows count the same.
+    /// Returns the weight of each class in the hard loss, \[C\] on the device; `None` if all rows count the same.
     fn class_weights(&self) -> Option<&Tensor> {
         None
     }

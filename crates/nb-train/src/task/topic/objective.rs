@@ -87,7 +87,7 @@ pub struct TopicBatch {
 pub struct TopicObjective {
     /// The device of the models.
     pub device: Device,
-    /// The weight of each class in the hard loss, [C] on the device; `None` if all rows count the same.
+    /// The weight of each class in the hard loss, \[C\] on the device; `None` if all rows count the same.
     pub class_weights: Option<Rc<Tensor>>,
 }
 
