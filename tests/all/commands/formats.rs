@@ -85,7 +85,7 @@ fn parquet_is_read_in_training_and_in_use() {
     let input = ["--input", file.to_str().unwrap(), "--columns", "title,body", "--allow-unusable", "0.5"];
     let lines = place.nb(&[&["predict", "--model", STUDENT][..], &input].concat()).done().json_lines();
     assert!(lines.len() > 15 && lines.iter().all(|line| line["label"].is_string()), "{lines:?}");
-    let eval = [&["eval", "--model", STUDENT, "--label", "tags"][..], &input].concat();
+    let eval = [&["eval", "--model", STUDENT, "--label", "tags"][..], &input[..4]].concat(); // a tenth may be unusable
     place.nb(&eval).failed(&["with several labels"]);
     // A list of labels is several labels, and this task has one.
     let several = data.replace("label: topic", "label: tags");
