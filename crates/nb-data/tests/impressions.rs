@@ -7,7 +7,7 @@ use nb_data::behaviors::{
     BehaviorSource, Behaviors, CandidateColumns, ClickRule, EbnerdFiles, HistoryColumns, ImpressionLayout, NO_LABEL,
     UNKNOWN,
 };
-use nb_data::read::{KeyPath, read};
+use nb_data::read::{Format, KeyLayout, KeyPath, LabelRule, Reason, ReasonCount, Row, Source, read};
 use nb_data::{DataError, IdIndex};
 use serde_json::Value;
 
@@ -159,4 +159,57 @@ fn unsuitable_columns_are_errors() {
     let found =
         Behaviors::read_parquet(&source(files.behaviors.clone(), 5), &files.layout(), &IdIndex::new([Some("x")]));
     assert!(matches!(found, Err(DataError::NoKnownCandidate { .. })), "{found:?}");
+}
+
+/// Reads a column of a file whose texts are not UTF-8: the second texts, or the reasons.
+fn rows_of(file: &str, column: &str) -> Vec<String> {
+    let layout = KeyLayout { label: Some(path(column).into()), ..KeyLayout::text("text").expect("a path") };
+    let labelled = Source::labelled(data(file), Format::Parquet(layout));
+    let show = |row: Row| match row {
+        Row::Article(article) => article.label.unwrap_or_default(),
+        Row::Skipped(row) => row.reason.to_string(),
+    };
+    labelled.open().expect("rows").map(|row| show(row.expect("a row"))).collect()
+}
+
+#[test]
+fn bytes_that_are_not_utf8_never_become_texts() {
+    let invalid = Reason::InvalidUtf8.to_string();
+    for file in ["not-utf8-true.parquet", "not-utf8-false.parquet"] {
+        for column in ["binary", "json"] {
+            assert_eq!(rows_of(file, column), [invalid.as_str(), "good", "without a label", "é"], "{file}, {column}");
+            let bytes = Source {
+                labels: LabelRule::Optional,
+                allowed_unusable: 1.0,
+                ..Source::labelled(data(file), Format::Parquet(KeyLayout::text(column).unwrap()))
+            };
+            let corpus = read(&bytes).unwrap();
+            let texts: Vec<&str> = corpus.articles.iter().map(|article| article.first.as_str()).collect();
+            assert_eq!(texts, ["good", "é"], "{file}, {column}");
+            assert_eq!(corpus.skipped.by_reason(Reason::InvalidUtf8), Some(ReasonCount { rows: 1, first_line: 1 }));
+        }
+        assert_eq!(rows_of(file, "lists"), ["a", invalid.as_str(), "without a label", "é"], "{file}");
+        // Ids that are not UTF-8 are missing.
+        let ids = IdIndex::new(["a", "é", "good"].map(Some));
+        for (shown, id, expected) in [
+            ("lists", "binary", "1: 0;2:good 0;4:é 1"),
+            ("words", "json", "2:good 2;4:é 1"),
+            ("binary", "binary", "2:good 2;4:é 1"),
+            ("json", "text", "2:b 2;4:d 1"),
+        ] {
+            let columns = CandidateColumns::ShownAndClicked { shown: path(shown), clicked: path("none") };
+            let layout = ImpressionLayout {
+                id: path(id),
+                candidates: columns,
+                history: HistoryColumns::Absent,
+                ..ImpressionLayout::mind()
+            };
+            let source = BehaviorSource { clicks: ClickRule::Optional, allowed_unusable: 1.0, ..source(data(file), 5) };
+            let behaviors = Behaviors::read_parquet(&source, &layout, &ids).unwrap();
+            let shown: Vec<String> = (0..behaviors.len())
+                .map(|i| format!("{}:{} {}", behaviors.line(i), behaviors.id(i), behaviors.candidates(i)[0]))
+                .collect();
+            assert_eq!(shown.join(";"), expected, "{file}, {shown:?}, {id}");
+        }
+    }
 }

@@ -19,4 +19,4 @@ mod values;
 pub(crate) use columns::Found;
 pub(crate) use file::ParquetFile;
 pub(crate) use rows::{ParquetRows, wrong_type};
-pub(crate) use values::array;
+pub(crate) use values::{array, bytes, is_text};

@@ -81,6 +81,13 @@ def parquet():
     pq.write_table(strings, HERE / "types.parquet")
     save("types", [{key: value.decode() if isinstance(value, bytes) else value for key, value in row.items()}
                    for row in pq.read_table(HERE / "types.parquet").to_pylist()])
+    # Texts that are not UTF-8. Only in the first column does the file say that they are.
+    bad = pa.array([b"\xff\xe9", b"good", None, b"\xc3\xa9"])
+    lists = pa.array([[b"a"], [b"\xff", b"a"], None, [b"\xc3\xa9"]])
+    unlike = {"text": pa.array(["a", "b", "c", "d"]), "binary": bad, "lists": lists, "words": bad,
+              "json": pa.ExtensionArray.from_storage(pa.json_(), pa.StringArray.from_buffers(4, *bad.buffers()[1:], bad.buffers()[0]))}
+    for dictionary in [True, False]:
+        pq.write_table(pa.table(unlike), HERE / f"not-utf8-{dictionary}.parquet".lower(), use_dictionary=dictionary)
     frame = polars.DataFrame(rows(23), schema_overrides={"id": polars.Int32, "number": polars.Int64})
     for name, settings in {"zstd": dict(), "groups": dict(row_group_size=6, data_page_size=100), "lz4": dict(compression="lz4"),
                            "plain": dict(compression="uncompressed", statistics=False)}.items():

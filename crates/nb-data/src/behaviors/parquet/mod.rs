@@ -176,7 +176,7 @@ impl Columns {
 /// Ids, of which some rows may be null.
 struct IdColumn<'a> {
     array: &'a ArrayRef,
-    ids: Ids<'a>,
+    ids: Ids,
 }
 
 impl IdColumn<'_> {
