@@ -213,3 +213,40 @@ fn bytes_that_are_not_utf8_never_become_texts() {
         }
     }
 }
+
+#[test]
+fn ids_match_whatever_their_types() {
+    let high = (1_u64 << 63) + 5;
+    let ids = IdIndex::new(["10", "11", &high.to_string()].map(Some));
+    for clicked in ["clicked", "clicked_numbers"] {
+        let (file, reader, articles) = (data("mixed-ids-history.parquet"), path("user"), path("read"));
+        let columns = CandidateColumns::ShownAndClicked { shown: path("shown"), clicked: path(clicked) };
+        let layout = ImpressionLayout {
+            id: path("id"),
+            candidates: columns,
+            history: HistoryColumns::Readers { path: file, reader, articles },
+            ..ImpressionLayout::mind()
+        };
+        let source = source(data("mixed-ids.parquet"), 5);
+        let behaviors = Behaviors::read_parquet(&source, &layout, &ids).unwrap();
+        let all = |i: usize| (behaviors.candidates(i), behaviors.clicked(i), behaviors.history(i));
+        assert_eq!(all(0), (&[0, 2][..], &[1, 0][..], &[1, 0][..]), "{clicked}");
+        assert_eq!(all(1), (&[2, 1][..], &[1, 0][..], &[2][..]), "{clicked}");
+        assert_eq!(all(2), (&[0, 1][..], &[0, 0][..], &[][..]), "{clicked}");
+        assert_eq!(all(3), (&[1][..], &[0][..], &[][..]), "{clicked}");
+        let report = behaviors.report();
+        assert_eq!((report.readers_without_history, report.repeated_readers), (2, 1));
+        assert_eq!(report.clicks_not_shown, if clicked == "clicked" { 4 } else { 2 });
+        let shown = "impressions of readers without a history: 2; rows of histories with a repeated reader: 1; clicked";
+        assert!(report.to_string().starts_with(shown), "{report}");
+        // The histories of other readers.
+        let other = HistoryColumns::Readers {
+            path: data("mixed-ids-history.parquet"),
+            reader: path("id"),
+            articles: path("read"),
+        };
+        let error = Behaviors::read_parquet(&source, &ImpressionLayout { history: other, ..layout }, &ids).unwrap_err();
+        let expected = "none of the readers of the impressions found, expected histories of the same readers";
+        assert!(error.to_string().ends_with(expected), "{error}");
+    }
+}

@@ -101,6 +101,8 @@ impl Content {
         }
         self.report.unknown_history += part.unknown_history;
         self.report.unknown_candidates += part.unknown_candidates;
+        self.report.readers_without_history += part.readers_without_history;
+        self.report.clicks_not_shown += part.clicks_not_shown;
         self.report.repeated_candidates += part.repeated_candidates;
         self.lines += part.lines;
         Ok(())

@@ -167,6 +167,19 @@ def impressions():
     histories = {row["user_id"]: row["article_id_fixed"] or [] for row in history}
     save("ebnerd", [{**row, "history": histories.get(row["user_id"], [])} for row in behaviors])
 
+    # The ids of one file are numbers, those of the other texts; one is beyond 63 bits.
+    high = 2**63 + 5
+    pq.write_table(pa.table({
+        "id": pa.array([1, 2, 3, 4]), "user": pa.array([5, high, 7, 9], pa.uint64()),
+        "shown": pa.array([[10, high], [high, 11], [10, 11], [11]], pa.list_(pa.uint64())),
+        "clicked": pa.array([["10", "11"], [str(high)], ["12", "x", "12"], ["011"]]),
+        "clicked_numbers": pa.array([[10, 11], [high], [12], []], pa.list_(pa.uint64())),
+    }), HERE / "mixed-ids.parquet")
+    pq.write_table(pa.table({
+        "id": ["a", "b", "c", "d"], "user": ["5", str(high), "x", "5"],
+        "read": pa.array([[11, 10], [high], [11], [10, 10, 10]], pa.list_(pa.uint64())),
+    }), HERE / "mixed-ids-history.parquet")
+
     lines, columns = [], []
     for i in range(40):
         read, shown = [f"N{below(40)}" for _ in range(below(6))], [f"N{below(40)}-{below(2)}" for _ in range(1 + below(6))]

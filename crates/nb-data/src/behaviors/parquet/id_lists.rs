@@ -14,7 +14,7 @@ pub(super) const ROWS: usize = 4096;
 
 /// The ids of a batch.
 pub(super) enum Ids {
-    Numbers(Vec<i64>),
+    Numbers(Vec<i128>),
     Texts(BinaryViewArray),
     /// A column of nulls only.
     Missing,
@@ -23,11 +23,28 @@ pub(super) enum Ids {
 /// An id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Id<'a> {
-    Number(i64),
+    Number(i128),
     Text(&'a str),
 }
 
 impl Id<'_> {
+    /// Returns the id in the form in which equal ids are equal: the text `5` and the number 5 are the same id.
+    pub(super) fn canonical(self) -> Self {
+        let Self::Text(text) = self else { return self };
+        let text = text.trim();
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        // `05`, `-0` and `+5` are the texts of no number.
+        let is_number = match digits.as_bytes() {
+            [b'0'] => digits == text,
+            [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+            _ => false,
+        };
+        match text.parse() {
+            Ok(number) if is_number => Self::Number(number),
+            _ => Self::Text(text),
+        }
+    }
+
     pub(super) fn row(self, news: &IdIndex) -> Option<u32> {
         match self {
             Self::Number(number) => news.row_of_number(number),
@@ -45,15 +62,14 @@ impl Ids {
     pub(super) fn new(array: &ArrayRef) -> Self {
         match array.data_type() {
             other if is_text(other) => bytes(array).map_or(Self::Missing, Self::Texts),
-            DataType::Int8 => numbers::<Int8Type>(array, i64::from),
-            DataType::Int16 => numbers::<Int16Type>(array, i64::from),
-            DataType::Int32 => numbers::<Int32Type>(array, i64::from),
-            DataType::Int64 => numbers::<Int64Type>(array, i64::from),
-            DataType::UInt8 => numbers::<UInt8Type>(array, i64::from),
-            DataType::UInt16 => numbers::<UInt16Type>(array, i64::from),
-            DataType::UInt32 => numbers::<UInt32Type>(array, i64::from),
-            // Ids beyond 63 bits keep their identity.
-            DataType::UInt64 => numbers::<UInt64Type>(array, |number| number as i64),
+            DataType::Int8 => numbers::<Int8Type>(array),
+            DataType::Int16 => numbers::<Int16Type>(array),
+            DataType::Int32 => numbers::<Int32Type>(array),
+            DataType::Int64 => numbers::<Int64Type>(array),
+            DataType::UInt8 => numbers::<UInt8Type>(array),
+            DataType::UInt16 => numbers::<UInt16Type>(array),
+            DataType::UInt32 => numbers::<UInt32Type>(array),
+            DataType::UInt64 => numbers::<UInt64Type>(array),
             _ => Self::Missing,
         }
     }
@@ -68,9 +84,9 @@ impl Ids {
     }
 }
 
-fn numbers<T: ArrowPrimitiveType>(array: &ArrayRef, wide: impl Fn(T::Native) -> i64) -> Ids {
+fn numbers<T: ArrowPrimitiveType<Native: Into<i128>>>(array: &ArrayRef) -> Ids {
     match array.as_primitive_opt::<T>() {
-        Some(array) => Ids::Numbers(array.values().iter().map(|&number| wide(number)).collect()),
+        Some(array) => Ids::Numbers(array.values().iter().map(|&number| number.into()).collect()),
         None => Ids::Missing,
     }
 }
@@ -132,5 +148,22 @@ impl<'a> IdLists<'a> {
             Kind::Missing => return false,
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_and_its_digits_are_the_same_id() {
+        let highest = u64::MAX.to_string();
+        for (text, number) in [("5", 5), (" 5 ", 5), ("0", 0), ("-12", -12), (&highest, u64::MAX.into())] {
+            assert!(Id::Text(text).canonical() == Id::Number(number), "{text:?}");
+        }
+        let long = "9".repeat(60);
+        for text in ["05", "-0", "+5", "5.0", "N5", "", "-", "5-1", "\u{0665}", &long] {
+            assert!(Id::Text(text).canonical() == Id::Text(text), "{text:?}");
+        }
     }
 }
