@@ -87,6 +87,14 @@ fn delimiters_of_one_and_of_several_characters() {
     let quoted = "1_!_\"Rain_!_x\n2_!_\"a\"_!_y\n";
     let source = Source::labelled(file(&folder, "f", quoted), Format::Csv(csv("_!_")));
     check(&source, &["1 1|\"Rain|", "2 2|\"a\"|"]);
+    for delimiter in ["_!_", "¦"] {
+        let layout = CsvLayout { quoting: Quoting::Csv, ..csv(delimiter) };
+        let error = rows(&Source { format: Format::Csv(layout), ..source.clone() }).unwrap_err();
+        assert!(error.ends_with("expected another delimiter or no quoting"), "{error}");
+        let auto = Source { format: Format::Csv(csv(delimiter)), ..source.clone() };
+        let none = Format::Csv(CsvLayout { quoting: Quoting::None, ..csv(delimiter) });
+        assert_eq!(auto.decided().unwrap().format, none);
+    }
     let quoted = Source::labelled(file(&folder, "g", "1;\"a;b\"\n"), Format::Csv(csv(";")));
     check(&quoted, &["1 1|a;b|"]);
     let plain = CsvLayout { quoting: Quoting::None, ..csv(";") };
@@ -99,6 +107,19 @@ fn delimiters_of_one_and_of_several_characters() {
     };
     let source = Source::labelled(file(&folder, "h", "title||id||topic\nRain||7||world\n"), Format::Csv(named));
     check(&source, &["2 world|Rain|"]);
+}
+
+#[test]
+fn a_byte_order_mark_has_precedence() {
+    let folder = tempfile::tempdir().unwrap();
+    let utf16: Vec<u8> = "\u{feff}1,é\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for encoding in [None, Some("utf-8"), Some("latin1"), Some("utf-16be")] {
+        let encoding = encoding.map(|name| name.parse().unwrap());
+        for (name, bytes) in [("a", &utf16[..]), ("b", "\u{feff}1,é\n".as_bytes())] {
+            let source = Source { encoding, ..Source::labelled(file(&folder, name, bytes), Format::Csv(csv(","))) };
+            check(&source, &["1 1|é|"]);
+        }
+    }
 }
 
 #[test]
@@ -353,6 +374,26 @@ fn translations_replace_the_texts_of_their_articles() {
         let format = Format::MindNews { fields: vec![Field::Abstract] };
         check(&Source { format, ..source }, &["1 #N1 sports|endlich|", "2 without text", "3 #N3 world|in Rome|"]);
     }
+    // A part that is not translated stays.
+    let partial = Some(file(&folder, "partial.tsv", "N1\tTor\nN2\t\tnass\nN3\t\tin Rom\n"));
+    let format = Format::MindNews { fields: vec![Field::Abstract, Field::Title] };
+    let source = Source { translations: partial.clone(), ..Source::labelled(&news, format) };
+    check(&source, &["1 #N1 sports|at last|Tor", "2 #N2 world|nass|", "3 #N3 world|in Rom|Sun"]);
+    let text = Source { translations: partial, ..Source::labelled(&news, Format::Csv(csv("\t"))) };
+    assert!(
+        rows_error(&text)
+            .ends_with("translations of articles in another format than MIND's found, expected MIND's articles")
+    );
+    // The encoding holds for the translations too, and their unusable rows are counted.
+    let bytes = b"N1\t\xd0\xc2\nN2\t\xff\n\t\xd0\xc2\n";
+    let translations = Some(file(&folder, "gbk.tsv", bytes));
+    let encoding = Some("gbk".parse().unwrap());
+    let source = Source { translations, encoding, allowed_unusable: 0.7, ..source };
+    check(&source, &["1 #N1 sports|at last|新", "2 #N2 world|Rain|", "3 #N3 world|in Rome|Sun"]);
+    let skipped = source.open().unwrap().skipped_translations().unwrap().to_string();
+    assert_eq!(skipped, "1 that are not UTF-8, first on line 2; 1 without an id, first on line 3");
+    let error = rows_error(&Source { allowed_unusable: 0.6, ..source });
+    assert!(error.contains("gbk.tsv: 2 of 3 rows cannot be used"), "{error}");
     let translations = Some(file(&folder, "empty.tsv", "nid\ttitle\tabstract\n"));
     let source = Source { translations, ..Source::labelled(&news, Format::MindNews { fields: vec![Field::Title] }) };
     let error = rows_error(&source);

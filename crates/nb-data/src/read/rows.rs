@@ -324,5 +324,9 @@ fn check_layout(layout: &CsvLayout, name: &str) -> Result<(), DataError> {
     {
         return Err(DataError::Unsuitable { file: name.to_owned(), problem: EMPTY_SEPARATOR });
     }
+    if layout.quoting == Quoting::Csv && layout.delimiter.byte().is_none() {
+        let problem = "quoted fields between several characters, or one that is not ASCII, cannot be read, expected another delimiter or no quoting";
+        return Err(DataError::Unsuitable { file: name.to_owned(), problem });
+    }
     one_or_two(&layout.text, name).map(|_| ())
 }
