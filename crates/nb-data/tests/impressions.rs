@@ -250,3 +250,28 @@ fn ids_match_whatever_their_types() {
         assert!(error.to_string().ends_with(expected), "{error}");
     }
 }
+
+#[test]
+fn whole_fractions_are_labels_and_ids() {
+    let layout = |label: &str, id: &str| KeyLayout {
+        label: Some(path(label).into()),
+        id: Some(path(id)),
+        ..KeyLayout::text("text").expect("a path")
+    };
+    let all = |layout: KeyLayout| {
+        let labels = LabelRule::Optional;
+        read(&Source { labels, ..Source::labelled(data("fractions.parquet"), Format::Parquet(layout)) })
+    };
+    let articles = all(layout("label", "id")).unwrap().articles;
+    let found: Vec<_> = articles.iter().map(|it| (it.label.as_deref(), it.id.as_deref())).collect();
+    assert_eq!(found, [(Some("1"), Some("7")), (None, Some("8")), (None, None)]);
+    let articles = all(layout("labels", "id")).unwrap().articles;
+    let found: Vec<_> = articles.iter().map(|it| (it.label.as_deref(), it.more_labels.join(" "))).collect();
+    assert_eq!(found, [(Some("1"), String::new()), (Some("2"), String::new()), (Some("3"), "4".into())]);
+    for (label, id, column) in
+        [("nested", "id", "nested"), ("label", "labels", "labels"), ("label", "nested", "nested")]
+    {
+        let error = all(layout(label, id)).unwrap_err();
+        assert!(matches!(&error, DataError::ColumnType { name, .. } if name == column), "{error}");
+    }
+}

@@ -9,7 +9,7 @@ use super::class_names::{self, class_names};
 use super::columns::Found;
 use super::file::{Batches, ParquetFile};
 use super::guard::guarded;
-use super::values::{Values, array, is_readable, is_text};
+use super::values::{Values, array, is_readable, is_single, is_text};
 use crate::error::DataError;
 use crate::read::{Fields, IdRule, KeyLayout, LabelRule, Parts, Row, SkippedRow, Value};
 
@@ -42,6 +42,7 @@ impl ParquetRows {
             let is_usable = match &column.data_type {
                 DataType::Null => true,
                 other if is_of_text => is_text(other),
+                other if layout.id.is_some() && place == layout.text.len() => is_single(other),
                 other => is_readable(other),
             };
             if !is_usable {

@@ -15,7 +15,14 @@ use crate::read::{Reason, Value};
 /// Returns true for types that [`Values`] can read.
 pub(crate) fn is_readable(data_type: &DataType) -> bool {
     match data_type {
-        DataType::List(entry) => is_readable(entry.data_type()),
+        DataType::List(entry) => is_single(entry.data_type()),
+        other => is_single(other),
+    }
+}
+
+/// Returns true for types that [`Values`] can read, other than lists.
+pub(crate) fn is_single(data_type: &DataType) -> bool {
+    match data_type {
         other if is_text(other) => true,
         DataType::Boolean | DataType::Null => true,
         DataType::Float32 | DataType::Float64 => true,

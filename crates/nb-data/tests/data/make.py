@@ -88,6 +88,11 @@ def parquet():
               "json": pa.ExtensionArray.from_storage(pa.json_(), pa.StringArray.from_buffers(4, *bad.buffers()[1:], bad.buffers()[0]))}
     for dictionary in [True, False]:
         pq.write_table(pa.table(unlike), HERE / f"not-utf8-{dictionary}.parquet".lower(), use_dictionary=dictionary)
+    # Whole numbers beside a missing one, as pandas stores them; types that cannot be labels or ids.
+    pq.write_table(pa.table({
+        "text": ["a", "b", "c"], "label": [1.0, float("nan"), 2.5], "id": pa.array([7.0, 8.0, None], pa.float32()),
+        "nested": [[["x"]], [["y"]], [["z"]]], "labels": [[1.0], [2.0, 0.5], [3.0, 4.0]],
+    }), HERE / "fractions.parquet")
     frame = polars.DataFrame(rows(23), schema_overrides={"id": polars.Int32, "number": polars.Int64})
     for name, settings in {"zstd": dict(), "groups": dict(row_group_size=6, data_page_size=100), "lz4": dict(compression="lz4"),
                            "plain": dict(compression="uncompressed", statistics=False)}.items():
