@@ -252,11 +252,11 @@ pub enum DataError {
     },
 
     /// A Parquet file that is damaged or cannot be read.
-    #[error("{file}: cannot read Parquet after row {row}")]
+    #[error("{file}: cannot read Parquet{}", after(*row))]
     Parquet {
         /// The file.
         file: String,
-        /// Number of rows read before.
+        /// Number of rows read before; 0 if none was, or if it is unknown.
         row: u64,
         /// The cause.
         source: Box<dyn Error + Send + Sync>,
@@ -341,6 +341,11 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Completes an error of a Parquet file.
+fn after(row: u64) -> String {
+    if row == 0 { String::new() } else { format!(" after row {row}") }
 }
 
 /// Returns a file and a line, or the file alone for line 0.

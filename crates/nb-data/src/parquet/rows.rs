@@ -55,7 +55,7 @@ impl ParquetRows {
         }
         let features = file.metadata(class_names::KEY);
         let names = columns.iter().map(|column| class_names(features?, &column.names)).collect();
-        let groups = (0..file.row_groups().len()).collect();
+        let groups = (0..file.row_groups()).collect();
         let batches = file.batches(&columns, groups, ROWS)?;
         Ok(Self { batches, columns, names, fields, labels, rows: Vec::new(), read: 0 })
     }

@@ -66,7 +66,7 @@ impl ReaderHistories {
         if !is_id_list(&columns[1].data_type) {
             return Err(wrong_type(file, &columns[1], "lists of ids, or texts with ids between spaces"));
         }
-        let groups: Vec<usize> = (0..file.row_groups().len()).collect();
+        let groups: Vec<usize> = (0..file.row_groups()).collect();
         let mut all = Self::default();
         for wave in groups.chunks(rayon::current_num_threads().max(1)) {
             let parts: Vec<Result<Part, DataError>> =
@@ -101,10 +101,11 @@ impl ReaderHistories {
 }
 
 fn read_group(file: &ParquetFile, columns: &[Found], group: usize, rules: &Rules) -> Result<Part, DataError> {
-    let mut part = Part::default();
+    let (mut part, mut row) = (Part::default(), file.start(group));
     for batch in file.batches(columns, vec![group], ROWS)? {
         let batch = batch?;
-        file.guarded(|| part.read(file, columns, &batch, rules))?;
+        file.guarded(row, || part.read(file, columns, &batch, rules))?;
+        row += batch.num_rows() as u64;
     }
     Ok(part)
 }

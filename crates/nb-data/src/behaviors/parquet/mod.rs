@@ -35,7 +35,7 @@ pub(super) fn read(path: &Path, layout: &ImpressionLayout, rules: &Rules) -> Res
         content.report.unknown_history = readers.unknown;
         content.report.repeated_readers = readers.repeated;
     }
-    let groups: Vec<usize> = (0..file.row_groups().len()).collect();
+    let groups: Vec<usize> = (0..file.row_groups()).collect();
     for wave in groups.chunks(rayon::current_num_threads().max(1)) {
         let read = |&group: &usize| columns.read_group(&file, group, readers.as_ref(), rules);
         let parts: Vec<Result<Vec<Part>, DataError>> = wave.par_iter().map(read).collect();
@@ -146,9 +146,12 @@ impl Columns {
         readers: Option<&ReaderHistories>,
         rules: &Rules,
     ) -> Result<Vec<Part>, DataError> {
+        let mut row = file.start(group);
         let batch = |batch: Result<RecordBatch, DataError>| {
             let batch = batch?;
-            file.guarded(|| self.read_batch(file, &batch, readers, rules))
+            let before = row;
+            row += batch.num_rows() as u64;
+            file.guarded(before, || self.read_batch(file, &batch, readers, rules))
         };
         file.batches(&self.found, vec![group], ROWS)?.map(batch).collect()
     }
