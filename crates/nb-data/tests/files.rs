@@ -259,8 +259,15 @@ fn labels_in_separated_columns_and_flags() {
     let source = Source::labelled(file(&folder, "a.csv", text), Format::Csv(layout.clone()));
     check(&source, &["1 sport+world|a|", "2 world|b|", "3 without a label", "4 sport|d|"]);
     let nothing = LabelLayout::Separated { column: Column::Number(0), separator: String::new() };
-    let error = rows(&Source { format: Format::Csv(CsvLayout { label: Some(nothing), ..layout }), ..source });
+    let error = rows(&Source { format: Format::Csv(CsvLayout { label: Some(nothing), ..layout }), ..source.clone() });
     assert!(error.unwrap_err().ends_with("the separator of the labels is empty, expected one or more characters"));
+    for format in [
+        Format::Csv(CsvLayout { label: Some(LabelLayout::Flags(vec![])), ..csv(",") }),
+        json(KeyLayout { label: Some(LabelLayout::Flags(vec![])), ..KeyLayout::text("a").unwrap() }),
+    ] {
+        let error = rows_error(&Source { format, ..source.clone() });
+        assert!(error.ends_with("no column of a label found, expected one or more"), "{error}");
+    }
 
     let names = ["sport", "world"].map(|name| Column::Name(name.into()));
     let layout = CsvLayout {

@@ -70,7 +70,7 @@ fn ebnerd_is_read_as_polars_reads_it() {
         let report = behaviors.report();
         assert_eq!(
             report.skipped.to_string(),
-            "1 without a candidate, first on line 8; 1 with a candidate that lacks -0 or -1, first on line 9"
+            "1 without a candidate, first on line 8; 1 with a candidate without a click label, first on line 9"
         );
         assert!(report.unknown_history > 0 && report.unknown_candidates > 0 && report.repeated_candidates > 0);
         let samples = behaviors.samples(&(0..38).collect::<Vec<_>>());

@@ -67,7 +67,7 @@ impl fmt::Display for Reason {
             Self::SeveralLabels => "with several labels",
             Self::NoText => "without text",
             Self::NoCandidates => "without a candidate",
-            Self::NoClick => "with a candidate that lacks -0 or -1",
+            Self::NoClick => "with a candidate without a click label",
             Self::NoScore => "whose score is not a whole number",
         })
     }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use self::histories::ReaderHistories;
 use self::id_lists::{Id, IdLists, Ids, ROWS, is_id, is_id_list};
-use super::blocks::{Content, Histories, Stopped};
+use super::blocks::{Content, Histories, TooMany};
 use super::clicks::{ClickRule, NO_LABEL};
 use super::layout::{CandidateColumns, HistoryColumns, ImpressionLayout};
 use super::parse::{Part, Rules, Shown};
@@ -42,10 +42,8 @@ pub(super) fn read(path: &Path, layout: &ImpressionLayout, rules: &Rules) -> Res
         let kind = if readers.is_some() { Histories::Shared } else { Histories::Own };
         for parts in parts {
             for part in parts? {
-                content.append(&part, kind).map_err(|stopped| match stopped {
-                    Stopped::TooMany => DataError::TooManyRows { path: path.to_owned() },
-                    Stopped::Read(line, source) => DataError::Read { file: path.display().to_string(), line, source },
-                })?;
+                let appended = content.append(&part, kind);
+                appended.map_err(|TooMany| DataError::TooManyRows { path: path.to_owned() })?;
             }
         }
     }
