@@ -130,7 +130,15 @@ fn encodings_are_decoded_and_malformed_rows_counted() {
         encoding: Some("gbk".parse().unwrap()),
         ..Source::labelled(file(&folder, "gbk.csv", gbk), Format::Csv(csv(",")))
     };
-    check(&source, &["1 1|新闻|", "2 that are not UTF-8", "3 that are not UTF-8", "4 4|新|"]);
+    check(
+        &source,
+        &[
+            "1 1|新闻|",
+            "2 that are not valid text in their encoding",
+            "3 that are not valid text in their encoding",
+            "4 4|新|",
+        ],
+    );
 }
 
 #[test]
@@ -155,7 +163,7 @@ fn utf16_is_detected_by_its_byte_order_mark() {
     };
     check(&source, &["1 1|Ärger|", "2 2|new\u{2028}line|"]);
     let odd = Source { path: file(&folder, "odd.tsv", &little[..little.len() - 1]), ..source };
-    check(&odd, &["1 1|Ärger|", "2 that are not UTF-8"]);
+    check(&odd, &["1 1|Ärger|", "2 that are not valid text in their encoding"]);
 }
 
 #[test]
@@ -398,7 +406,10 @@ fn translations_replace_the_texts_of_their_articles() {
     let source = Source { translations, encoding, allowed_unusable: 0.7, ..source };
     check(&source, &["1 #N1 sports|at last|新", "2 #N2 world|Rain|", "3 #N3 world|in Rome|Sun"]);
     let skipped = source.open().unwrap().skipped_translations().unwrap().to_string();
-    assert_eq!(skipped, "1 that are not UTF-8, first on line 2; 1 without an id, first on line 3");
+    assert_eq!(
+        skipped,
+        "1 that are not valid text in their encoding, first on line 2; 1 without an id, first on line 3"
+    );
     let error = rows_error(&Source { allowed_unusable: 0.6, ..source });
     assert!(error.contains("gbk.tsv: 2 of 3 rows cannot be used"), "{error}");
     let translations = Some(file(&folder, "empty.tsv", "nid\ttitle\tabstract\n"));

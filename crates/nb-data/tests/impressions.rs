@@ -198,12 +198,7 @@ fn bytes_that_are_not_utf8_never_become_texts() {
             ("json", "text", "2:b 2;4:d 1"),
         ] {
             let columns = CandidateColumns::ShownAndClicked { shown: path(shown), clicked: path("none") };
-            let layout = ImpressionLayout {
-                id: path(id),
-                candidates: columns,
-                history: HistoryColumns::Absent,
-                ..ImpressionLayout::mind()
-            };
+            let layout = ImpressionLayout { id: path(id), candidates: columns, history: HistoryColumns::Absent };
             let source = BehaviorSource { clicks: ClickRule::Optional, allowed_unusable: 1.0, ..source(data(file), 5) };
             let behaviors = Behaviors::read_parquet(&source, &layout, &ids).unwrap();
             let shown: Vec<String> = (0..behaviors.len())
@@ -225,7 +220,6 @@ fn ids_match_whatever_their_types() {
             id: path("id"),
             candidates: columns,
             history: HistoryColumns::Readers { path: file, reader, articles },
-            ..ImpressionLayout::mind()
         };
         let source = source(data("mixed-ids.parquet"), 5);
         let behaviors = Behaviors::read_parquet(&source, &layout, &ids).unwrap();

@@ -60,7 +60,8 @@ impl ParquetFile {
         self.metadata.schema()
     }
 
-    /// Takes the values of a batch after row `row`, and turns a panic into an error: the arrays of a damaged file may contradict themselves.
+    /// Takes the values of a batch after row `row`, and turns a panic into an error: the arrays of a damaged file may
+    /// contradict themselves.
     pub(crate) fn guarded<T>(&self, row: u64, work: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
         let failed = |source| DataError::Parquet { file: self.name.clone(), row, source };
         guarded(|| Ok::<_, Cause>(work())).map_err(failed)?

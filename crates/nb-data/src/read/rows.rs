@@ -321,7 +321,8 @@ impl Columns {
 fn check_layout(layout: &CsvLayout, name: &str) -> Result<(), DataError> {
     check_label(layout.label.as_ref(), name)?;
     if layout.quoting == Quoting::Csv && layout.delimiter.byte().is_none() {
-        let problem = "quoted fields between several characters, or one that is not ASCII, cannot be read, expected another delimiter or no quoting";
+        let problem = "quoting with a delimiter that is not a single ASCII character found, \
+                       expected another delimiter or no quoting";
         return Err(DataError::Unsuitable { file: name.to_owned(), problem });
     }
     one_or_two(&layout.text, name).map(|_| ())
