@@ -4,8 +4,8 @@
 //! footer ─ check ─ columns by path ─ pages of a row group ─ check ─ batches ─ rows (articles), impressions
 //! ```
 //!
-//! Only the wanted columns are read, and memory holds one batch and the pages that it comes from: for each text column two
-//! pages of at most 1 GiB, and for each list column at most 2^24 entries, or 8 for each byte of its row group, up to 2^28.
+//! Only the wanted columns are read, and memory holds one batch and the pages that it comes from: for each text column
+//! pages of at most 1 GiB each, and for each list column at most 2^24 entries, or 8 for each byte of its row group, up to 2^28.
 //! What a damaged or hostile file claims is compared with its length first; a panic of the `parquet` crate becomes an error.
 
 mod class_names;
