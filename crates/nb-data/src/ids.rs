@@ -143,7 +143,7 @@ impl IdIndex {
     /// Returns the row of an id that consists of the digits of a number.
     #[cfg(feature = "parquet")]
     #[inline]
-    pub(crate) fn row_of_number(&self, number: i64) -> Option<u32> {
+    pub(crate) fn row_of_number(&self, number: i128) -> Option<u32> {
         if self.prefix == Prefix::Empty
             && let Some(&row) = usize::try_from(number).ok().and_then(|number| self.numbered.get(number))
             && row != NO_ROW

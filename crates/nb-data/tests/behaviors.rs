@@ -106,8 +106,8 @@ fn unusable_lines_are_reported_by_reason_and_add_nothing() {
     assert_eq!((report.unknown_history, report.unknown_candidates, report.repeated_candidates), (2, 0, 0));
     assert_eq!(
         report.skipped.to_string(),
-        "1 that are not UTF-8, first on line 6; 1 with too few columns, first on line 2; 2 without a candidate, first \
-         on line 3; 2 with a candidate that lacks -0 or -1, first on line 5"
+        "1 that are not valid text in their encoding, first on line 6; 1 with too few columns, first on line 2; 2 without \
+         a candidate, first on line 3; 2 with a candidate without a click label, first on line 5"
     );
     assert_eq!(report.skipped.by_reason(Reason::NoClick), Some(ReasonCount { rows: 2, first_line: 5 }));
 }

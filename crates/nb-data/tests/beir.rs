@@ -72,7 +72,7 @@ fn unusable_lines_are_reported_by_reason() {
         "6 without an id",
         "7 without text",
         "8 without text",
-        "9 that are not UTF-8",
+        "9 that are not valid text in their encoding",
         "10 without text",
         "11 that are not JSON objects",
     ];

@@ -87,6 +87,14 @@ fn delimiters_of_one_and_of_several_characters() {
     let quoted = "1_!_\"Rain_!_x\n2_!_\"a\"_!_y\n";
     let source = Source::labelled(file(&folder, "f", quoted), Format::Csv(csv("_!_")));
     check(&source, &["1 1|\"Rain|", "2 2|\"a\"|"]);
+    for delimiter in ["_!_", "¦"] {
+        let layout = CsvLayout { quoting: Quoting::Csv, ..csv(delimiter) };
+        let error = rows(&Source { format: Format::Csv(layout), ..source.clone() }).unwrap_err();
+        assert!(error.ends_with("expected another delimiter or no quoting"), "{error}");
+        let auto = Source { format: Format::Csv(csv(delimiter)), ..source.clone() };
+        let none = Format::Csv(CsvLayout { quoting: Quoting::None, ..csv(delimiter) });
+        assert_eq!(auto.decided().unwrap().format, none);
+    }
     let quoted = Source::labelled(file(&folder, "g", "1;\"a;b\"\n"), Format::Csv(csv(";")));
     check(&quoted, &["1 1|a;b|"]);
     let plain = CsvLayout { quoting: Quoting::None, ..csv(";") };
@@ -102,6 +110,19 @@ fn delimiters_of_one_and_of_several_characters() {
 }
 
 #[test]
+fn a_byte_order_mark_has_precedence() {
+    let folder = tempfile::tempdir().unwrap();
+    let utf16: Vec<u8> = "\u{feff}1,é\n".encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for encoding in [None, Some("utf-8"), Some("latin1"), Some("utf-16be")] {
+        let encoding = encoding.map(|name| name.parse().unwrap());
+        for (name, bytes) in [("a", &utf16[..]), ("b", "\u{feff}1,é\n".as_bytes())] {
+            let source = Source { encoding, ..Source::labelled(file(&folder, name, bytes), Format::Csv(csv(","))) };
+            check(&source, &["1 1|é|"]);
+        }
+    }
+}
+
+#[test]
 fn encodings_are_decoded_and_malformed_rows_counted() {
     let folder = tempfile::tempdir().unwrap();
     let gbk = b"1,\xd0\xc2\xce\xc5\n2,\xd0\n3,ok \xff\n4,\xd0\xc2\n";
@@ -109,7 +130,15 @@ fn encodings_are_decoded_and_malformed_rows_counted() {
         encoding: Some("gbk".parse().unwrap()),
         ..Source::labelled(file(&folder, "gbk.csv", gbk), Format::Csv(csv(",")))
     };
-    check(&source, &["1 1|新闻|", "2 that are not UTF-8", "3 that are not UTF-8", "4 4|新|"]);
+    check(
+        &source,
+        &[
+            "1 1|新闻|",
+            "2 that are not valid text in their encoding",
+            "3 that are not valid text in their encoding",
+            "4 4|新|",
+        ],
+    );
 }
 
 #[test]
@@ -134,7 +163,7 @@ fn utf16_is_detected_by_its_byte_order_mark() {
     };
     check(&source, &["1 1|Ärger|", "2 2|new\u{2028}line|"]);
     let odd = Source { path: file(&folder, "odd.tsv", &little[..little.len() - 1]), ..source };
-    check(&odd, &["1 1|Ärger|", "2 that are not UTF-8"]);
+    check(&odd, &["1 1|Ärger|", "2 that are not valid text in their encoding"]);
 }
 
 #[test]
@@ -238,8 +267,15 @@ fn labels_in_separated_columns_and_flags() {
     let source = Source::labelled(file(&folder, "a.csv", text), Format::Csv(layout.clone()));
     check(&source, &["1 sport+world|a|", "2 world|b|", "3 without a label", "4 sport|d|"]);
     let nothing = LabelLayout::Separated { column: Column::Number(0), separator: String::new() };
-    let error = rows(&Source { format: Format::Csv(CsvLayout { label: Some(nothing), ..layout }), ..source });
+    let error = rows(&Source { format: Format::Csv(CsvLayout { label: Some(nothing), ..layout }), ..source.clone() });
     assert!(error.unwrap_err().ends_with("the separator of the labels is empty, expected one or more characters"));
+    for format in [
+        Format::Csv(CsvLayout { label: Some(LabelLayout::Flags(vec![])), ..csv(",") }),
+        json(KeyLayout { label: Some(LabelLayout::Flags(vec![])), ..KeyLayout::text("a").unwrap() }),
+    ] {
+        let error = rows_error(&Source { format, ..source.clone() });
+        assert!(error.ends_with("no column of a label found, expected one or more"), "{error}");
+    }
 
     let names = ["sport", "world"].map(|name| Column::Name(name.into()));
     let layout = CsvLayout {
@@ -353,6 +389,29 @@ fn translations_replace_the_texts_of_their_articles() {
         let format = Format::MindNews { fields: vec![Field::Abstract] };
         check(&Source { format, ..source }, &["1 #N1 sports|endlich|", "2 without text", "3 #N3 world|in Rome|"]);
     }
+    // A part that is not translated stays.
+    let partial = Some(file(&folder, "partial.tsv", "N1\tTor\nN2\t\tnass\nN3\t\tin Rom\n"));
+    let format = Format::MindNews { fields: vec![Field::Abstract, Field::Title] };
+    let source = Source { translations: partial.clone(), ..Source::labelled(&news, format) };
+    check(&source, &["1 #N1 sports|at last|Tor", "2 #N2 world|nass|", "3 #N3 world|in Rom|Sun"]);
+    let text = Source { translations: partial, ..Source::labelled(&news, Format::Csv(csv("\t"))) };
+    assert!(
+        rows_error(&text)
+            .ends_with("translations of articles in another format than MIND's found, expected MIND's articles")
+    );
+    // The encoding holds for the translations too, and their unusable rows are counted.
+    let bytes = b"N1\t\xd0\xc2\nN2\t\xff\n\t\xd0\xc2\n";
+    let translations = Some(file(&folder, "gbk.tsv", bytes));
+    let encoding = Some("gbk".parse().unwrap());
+    let source = Source { translations, encoding, allowed_unusable: 0.7, ..source };
+    check(&source, &["1 #N1 sports|at last|新", "2 #N2 world|Rain|", "3 #N3 world|in Rome|Sun"]);
+    let skipped = source.open().unwrap().skipped_translations().unwrap().to_string();
+    assert_eq!(
+        skipped,
+        "1 that are not valid text in their encoding, first on line 2; 1 without an id, first on line 3"
+    );
+    let error = rows_error(&Source { allowed_unusable: 0.6, ..source });
+    assert!(error.contains("gbk.tsv: 2 of 3 rows cannot be used"), "{error}");
     let translations = Some(file(&folder, "empty.tsv", "nid\ttitle\tabstract\n"));
     let source = Source { translations, ..Source::labelled(&news, Format::MindNews { fields: vec![Field::Title] }) };
     let error = rows_error(&source);

@@ -177,11 +177,25 @@ fn headers_that_are_no_configuration_are_errors() {
     for header in empty {
         check(header, None);
     }
-    check("---\nconfigs: 3\n---\n", Some("README.md: the header is no valid configuration of a data set"));
-    check("---\n[\n---\n", Some("no valid configuration"));
+    check("---\nconfigs: 3\n---\n", Some("README.md: the header is not a valid configuration of a data set"));
+    check("---\n[\n---\n", Some("not a valid configuration"));
     let two = "---\nconfigs:\n- config_name: a\n- config_name: b\n---\n";
     check(two, Some("configurations [\"a\", \"b\"] found, expected one of them to be the default"));
-    check("---\nconfigs:\n- config_name: a\n  data_files: x.csv\n---\n", Some("no file of the split \"train\""));
+    check("---\nconfigs:\n- config_name: a\n  data_files: x.csv\n---\n", Some("README.md: the header is not"));
+    let card = |files: &str| format!("---\nconfigs:\n- config_name: a\n  data_files:\n{files}---\n");
+    let split = |name: &str, path: &str| format!("  - split: {name}\n    path: {path}\n");
+    let names = card(&[split("train", "a.csv"), split("test", "x.csv")].concat());
+    check(&names, Some("no data file \"x.csv\" found, expected one for the split \"test\""));
+    let patterns = card(&[split("train", "a.csv"), split("test", "x*.csv")].concat());
+    check(&patterns, Some("no data file that matches [\"x*.csv\"] found, expected one for the split \"test\""));
+    check(&card(&split("train", "[a.csv, x.csv]")), Some("no data file \"x.csv\" found"));
+    // `datasets` ignores a pattern beside others that match.
+    check(&card(&split("train", "[a.csv, x*.csv]")), None);
+    for inside in ["/home/x", "..", "a/../..", "/"] {
+        let header = format!("---\nconfigs:\n- config_name: a\n  data_dir: {inside}\n---\n");
+        check(&header, Some(&format!("data_dir \"{inside}\" found, expected a folder inside that of the data set")));
+    }
+    check("---\nconfigs:\n- config_name: a\n  data_dir: ./\n---\n", None);
 }
 
 #[cfg(feature = "parquet")]

@@ -7,7 +7,7 @@ use nb_data::behaviors::{
     BehaviorSource, Behaviors, CandidateColumns, ClickRule, EbnerdFiles, HistoryColumns, ImpressionLayout, NO_LABEL,
     UNKNOWN,
 };
-use nb_data::read::{KeyPath, read};
+use nb_data::read::{Format, KeyLayout, KeyPath, LabelRule, Reason, ReasonCount, Row, Source, read};
 use nb_data::{DataError, IdIndex};
 use serde_json::Value;
 
@@ -70,7 +70,7 @@ fn ebnerd_is_read_as_polars_reads_it() {
         let report = behaviors.report();
         assert_eq!(
             report.skipped.to_string(),
-            "1 without a candidate, first on line 8; 1 with a candidate that lacks -0 or -1, first on line 9"
+            "1 without a candidate, first on line 8; 1 with a candidate without a click label, first on line 9"
         );
         assert!(report.unknown_history > 0 && report.unknown_candidates > 0 && report.repeated_candidates > 0);
         let samples = behaviors.samples(&(0..38).collect::<Vec<_>>());
@@ -159,4 +159,113 @@ fn unsuitable_columns_are_errors() {
     let found =
         Behaviors::read_parquet(&source(files.behaviors.clone(), 5), &files.layout(), &IdIndex::new([Some("x")]));
     assert!(matches!(found, Err(DataError::NoKnownCandidate { .. })), "{found:?}");
+}
+
+/// Reads a column of a file whose texts are not UTF-8: the second texts, or the reasons.
+fn rows_of(file: &str, column: &str) -> Vec<String> {
+    let layout = KeyLayout { label: Some(path(column).into()), ..KeyLayout::text("text").expect("a path") };
+    let labelled = Source::labelled(data(file), Format::Parquet(layout));
+    let show = |row: Row| match row {
+        Row::Article(article) => article.label.unwrap_or_default(),
+        Row::Skipped(row) => row.reason.to_string(),
+    };
+    labelled.open().expect("rows").map(|row| show(row.expect("a row"))).collect()
+}
+
+#[test]
+fn bytes_that_are_not_utf8_never_become_texts() {
+    let invalid = Reason::InvalidUtf8.to_string();
+    for file in ["not-utf8-true.parquet", "not-utf8-false.parquet"] {
+        for column in ["binary", "json"] {
+            assert_eq!(rows_of(file, column), [invalid.as_str(), "good", "without a label", "é"], "{file}, {column}");
+            let bytes = Source {
+                labels: LabelRule::Optional,
+                allowed_unusable: 1.0,
+                ..Source::labelled(data(file), Format::Parquet(KeyLayout::text(column).unwrap()))
+            };
+            let corpus = read(&bytes).unwrap();
+            let texts: Vec<&str> = corpus.articles.iter().map(|article| article.first.as_str()).collect();
+            assert_eq!(texts, ["good", "é"], "{file}, {column}");
+            assert_eq!(corpus.skipped.by_reason(Reason::InvalidUtf8), Some(ReasonCount { rows: 1, first_line: 1 }));
+        }
+        assert_eq!(rows_of(file, "lists"), ["a", invalid.as_str(), "without a label", "é"], "{file}");
+        // Ids that are not UTF-8 are missing.
+        let ids = IdIndex::new(["a", "é", "good"].map(Some));
+        for (shown, id, expected) in [
+            ("lists", "binary", "1: 0;2:good 0;4:é 1"),
+            ("words", "json", "2:good 2;4:é 1"),
+            ("binary", "binary", "2:good 2;4:é 1"),
+            ("json", "text", "2:b 2;4:d 1"),
+        ] {
+            let columns = CandidateColumns::ShownAndClicked { shown: path(shown), clicked: path("none") };
+            let layout = ImpressionLayout { id: path(id), candidates: columns, history: HistoryColumns::Absent };
+            let source = BehaviorSource { clicks: ClickRule::Optional, allowed_unusable: 1.0, ..source(data(file), 5) };
+            let behaviors = Behaviors::read_parquet(&source, &layout, &ids).unwrap();
+            let shown: Vec<String> = (0..behaviors.len())
+                .map(|i| format!("{}:{} {}", behaviors.line(i), behaviors.id(i), behaviors.candidates(i)[0]))
+                .collect();
+            assert_eq!(shown.join(";"), expected, "{file}, {shown:?}, {id}");
+        }
+    }
+}
+
+#[test]
+fn ids_match_whatever_their_types() {
+    let high = (1_u64 << 63) + 5;
+    let ids = IdIndex::new(["10", "11", &high.to_string()].map(Some));
+    for clicked in ["clicked", "clicked_numbers"] {
+        let (file, reader, articles) = (data("mixed-ids-history.parquet"), path("user"), path("read"));
+        let columns = CandidateColumns::ShownAndClicked { shown: path("shown"), clicked: path(clicked) };
+        let layout = ImpressionLayout {
+            id: path("id"),
+            candidates: columns,
+            history: HistoryColumns::Readers { path: file, reader, articles },
+        };
+        let source = source(data("mixed-ids.parquet"), 5);
+        let behaviors = Behaviors::read_parquet(&source, &layout, &ids).unwrap();
+        let all = |i: usize| (behaviors.candidates(i), behaviors.clicked(i), behaviors.history(i));
+        assert_eq!(all(0), (&[0, 2][..], &[1, 0][..], &[1, 0][..]), "{clicked}");
+        assert_eq!(all(1), (&[2, 1][..], &[1, 0][..], &[2][..]), "{clicked}");
+        assert_eq!(all(2), (&[0, 1][..], &[0, 0][..], &[][..]), "{clicked}");
+        assert_eq!(all(3), (&[1][..], &[0][..], &[][..]), "{clicked}");
+        let report = behaviors.report();
+        assert_eq!((report.readers_without_history, report.repeated_readers), (2, 1));
+        assert_eq!(report.clicks_not_shown, if clicked == "clicked" { 4 } else { 2 });
+        let shown = "impressions of readers without a history: 2; rows of histories with a repeated reader: 1; clicked";
+        assert!(report.to_string().starts_with(shown), "{report}");
+        // The histories of other readers.
+        let other = HistoryColumns::Readers {
+            path: data("mixed-ids-history.parquet"),
+            reader: path("id"),
+            articles: path("read"),
+        };
+        let error = Behaviors::read_parquet(&source, &ImpressionLayout { history: other, ..layout }, &ids).unwrap_err();
+        let expected = "none of the readers of the impressions found, expected histories of the same readers";
+        assert!(error.to_string().ends_with(expected), "{error}");
+    }
+}
+
+#[test]
+fn whole_fractions_are_labels_and_ids() {
+    let layout = |label: &str, id: &str| KeyLayout {
+        label: Some(path(label).into()),
+        id: Some(path(id)),
+        ..KeyLayout::text("text").expect("a path")
+    };
+    let all = |layout: KeyLayout| {
+        let labels = LabelRule::Optional;
+        read(&Source { labels, ..Source::labelled(data("fractions.parquet"), Format::Parquet(layout)) })
+    };
+    let articles = all(layout("label", "id")).unwrap().articles;
+    let found: Vec<_> = articles.iter().map(|it| (it.label.as_deref(), it.id.as_deref())).collect();
+    assert_eq!(found, [(Some("1"), Some("7")), (None, Some("8")), (None, None)]);
+    let articles = all(layout("labels", "id")).unwrap().articles;
+    let found: Vec<_> = articles.iter().map(|it| (it.label.as_deref(), it.more_labels.join(" "))).collect();
+    assert_eq!(found, [(Some("1"), String::new()), (Some("2"), String::new()), (Some("3"), "4".into())]);
+    for (label, id, column) in
+        [("nested", "id", "nested"), ("label", "labels", "labels"), ("label", "nested", "nested")]
+    {
+        let error = all(layout(label, id)).unwrap_err();
+        assert!(matches!(&error, DataError::ColumnType { name, .. } if name == column), "{error}");
+    }
 }

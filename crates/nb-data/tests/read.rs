@@ -113,7 +113,7 @@ fn unusable_rows_are_reported_by_reason() {
             "2 with too few columns",
             "3 without a label",
             "4 without text",
-            "5 that are not UTF-8",
+            "5 that are not valid text in their encoding",
             "7 sports|only an abstract|",
             "8 sports|only a title|",
         ],
@@ -137,7 +137,12 @@ fn the_largest_column_number_is_in_no_row() {
 #[test]
 fn fields_that_are_utf8_only_when_joined_are_rejected() {
     let layout = CsvLayout { label: None, text: vec![Column::Number(0)], ..csv(Header::Absent) };
-    check(b"a\xc3,\xa9b\n", &Format::Csv(layout), LabelRule::Optional, &["1 that are not UTF-8"]);
+    check(
+        b"a\xc3,\xa9b\n",
+        &Format::Csv(layout),
+        LabelRule::Optional,
+        &["1 that are not valid text in their encoding"],
+    );
 }
 
 #[test]

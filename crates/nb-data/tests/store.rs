@@ -251,6 +251,9 @@ fn a_store_depends_on_how_its_bytes_are_read() {
     assert_eq!(stores[1].batch(&rows), stores[0].batch(&rows));
     assert_eq!(stores[3].len(), 2 * stores[0].len());
     assert_eq!(stores[3].label(stores[0].len()), stores[0].label(0));
+    // Two files of articles are not a file and its translations.
+    let translated = Source { translations: Some(packed.path.clone()), ..plain.clone() };
+    assert_ne!(open(folder.path(), &translated, &tokenizer).path(), stores[3].path());
     assert!(open(folder.path(), &parts, &tokenizer).origin() == &nb_data::store::Origin::Found);
 }
 

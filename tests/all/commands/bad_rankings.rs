@@ -100,7 +100,7 @@ fn unusual_impressions_are_accepted() {
     for part in [
         "63 impressions",
         "1 with too few columns, first on line 65",
-        "1 with a candidate that lacks -0 or -1, first on line 64",
+        "1 with a candidate without a click label, first on line 64",
         "impressions with a repeated id: 1",
         "candidates repeated in their impression: 965",
     ] {

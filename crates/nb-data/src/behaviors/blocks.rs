@@ -50,13 +50,22 @@ pub(super) enum Histories {
     Shared,
 }
 
+/// There are more impressions than 32-bit numbers can count.
+#[derive(Debug)]
+pub(super) struct TooMany;
+
 /// The reason why reading a stream stopped.
 #[derive(Debug)]
 pub(super) enum Stopped {
     /// Reading failed after this many lines.
     Read(u64, io::Error),
-    /// There are more impressions than 32-bit numbers can count.
-    TooMany,
+    TooMany(TooMany),
+}
+
+impl From<TooMany> for Stopped {
+    fn from(reason: TooMany) -> Self {
+        Self::TooMany(reason)
+    }
 }
 
 impl Content {
@@ -85,10 +94,10 @@ impl Content {
         Ok(content)
     }
 
-    pub(super) fn append(&mut self, part: &Part, histories: Histories) -> Result<(), Stopped> {
+    pub(super) fn append(&mut self, part: &Part, histories: Histories) -> Result<(), TooMany> {
         let before = self.columns.len();
         // The numbers of all impressions and their count must fit into 32 bits.
-        u32::try_from(before + part.columns.len()).map_err(|_| Stopped::TooMany)?;
+        u32::try_from(before + part.columns.len()).map_err(|_| TooMany)?;
         let history_start = match histories {
             Histories::Own => self.columns.history.len(),
             #[cfg(feature = "parquet")]
@@ -101,6 +110,8 @@ impl Content {
         }
         self.report.unknown_history += part.unknown_history;
         self.report.unknown_candidates += part.unknown_candidates;
+        self.report.readers_without_history += part.readers_without_history;
+        self.report.clicks_not_shown += part.clicks_not_shown;
         self.report.repeated_candidates += part.repeated_candidates;
         self.lines += part.lines;
         Ok(())

@@ -31,6 +31,16 @@ pub(super) fn article_format(fields: &[Field]) -> Format {
     })
 }
 
+/// Returns the folder around that of a file.
+pub(super) fn around(file: &Path) -> PathBuf {
+    let folder = file.parent().unwrap_or(Path::new(""));
+    // `.`, `..` and the empty path have no name, and their parent is not the folder around them.
+    match (folder.file_name(), folder.parent()) {
+        (Some(_), Some(parent)) => parent.to_owned(),
+        _ => folder.join(".."),
+    }
+}
+
 /// The files of a split of EB-NeRD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EbnerdFiles {
@@ -62,15 +72,18 @@ impl EbnerdFiles {
     /// # Errors
     /// If a file is missing.
     pub fn find(folder: &Path) -> Result<Self, MissingFile> {
-        let inside = folder.join(ARTICLES);
-        let articles = match folder.parent() {
-            Some(parent) if !inside.is_file() => parent.join(ARTICLES),
-            _ => inside,
-        };
-        let files = Self { articles, behaviors: folder.join(BEHAVIORS), history: folder.join(HISTORY) };
+        let behaviors = folder.join(BEHAVIORS);
+        Self::beside(&behaviors, folder)
+    }
+
+    /// Finds the files of a split, given its file of impressions; `path` is the data set in the error.
+    pub(super) fn beside(behaviors: &Path, path: &Path) -> Result<Self, MissingFile> {
+        let inside = behaviors.with_file_name(ARTICLES);
+        let articles = if inside.is_file() { inside } else { around(behaviors).join(ARTICLES) };
+        let files = Self { articles, history: behaviors.with_file_name(HISTORY), behaviors: behaviors.to_owned() };
         let expected =
             format!("a folder with {BEHAVIORS} and {HISTORY}, and {ARTICLES} in it or in the folder around it");
-        match MissingFile::first(folder, [&files.behaviors, &files.history, &files.articles], expected) {
+        match MissingFile::first(path, [&files.behaviors, &files.history, &files.articles], expected) {
             None => Ok(files),
             Some(missing) => Err(missing),
         }

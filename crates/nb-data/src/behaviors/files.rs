@@ -34,7 +34,7 @@ pub enum ImpressionForm {
 
 impl ClickFiles {
     /// Finds the files that `path` stands for: a MIND folder, a file of impressions beside its `news.tsv`, or a folder of a
-    /// split of EB-NeRD ([`EbnerdFiles`]), which is known by its `behaviors.parquet`.
+    /// split of EB-NeRD ([`EbnerdFiles`]), which is known by its `behaviors.parquet`. A Parquet file is one of EB-NeRD.
     ///
     /// ```
     /// use nb_data::behaviors::ClickFiles;
@@ -52,6 +52,9 @@ impl ClickFiles {
         if path.join(ebnerd::BEHAVIORS).is_file() {
             return EbnerdFiles::find(path).map(Self::from);
         }
+        if is_parquet(path) && !path.is_dir() {
+            return EbnerdFiles::beside(path, path).map(Self::from);
+        }
         let behaviors = if path.is_dir() { path.join(BEHAVIORS) } else { path.to_owned() };
         let files = Self { news: behaviors.with_file_name(NEWS), behaviors, form: ImpressionForm::Mind };
         let expected = format!("a folder with {NEWS} and {BEHAVIORS}, or a file of impressions beside its {NEWS}");
@@ -65,9 +68,8 @@ impl ClickFiles {
     /// EB-NeRD's readers are then in `history.parquet` beside them.
     #[must_use]
     pub fn of(news: &Path, behaviors: &Path) -> Self {
-        let is_parquet = behaviors.extension().is_some_and(|extension| extension == "parquet");
         let (news, behaviors) = (news.to_owned(), behaviors.to_owned());
-        if is_parquet {
+        if is_parquet(&behaviors) {
             let history = behaviors.with_file_name(ebnerd::HISTORY);
             return EbnerdFiles { articles: news, behaviors, history }.into();
         }
@@ -85,9 +87,45 @@ impl ClickFiles {
     }
 }
 
+fn is_parquet(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "parquet")
+}
+
 impl From<EbnerdFiles> for ClickFiles {
     fn from(files: EbnerdFiles) -> Self {
         let form = ImpressionForm::Parquet(files.layout());
         Self { news: files.articles, behaviors: files.behaviors, form }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_eb_nerd_are_found_by_folder_and_by_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let train = folder.path().join("train");
+        std::fs::create_dir(&train).unwrap();
+        for file in ["articles.parquet", "train/behaviors.parquet", "train/part.parquet", "train/history.parquet"] {
+            std::fs::write(folder.path().join(file), "").unwrap();
+        }
+        let same = |path: &Path| path.canonicalize().unwrap();
+        for (path, behaviors) in
+            [(train.clone(), "behaviors"), (train.join("part.parquet"), "part"), (train.join("."), "behaviors")]
+        {
+            let files = ClickFiles::find(&path).unwrap();
+            assert_eq!(same(&files.news), same(&folder.path().join("articles.parquet")), "{path:?}");
+            assert_eq!(files.behaviors.file_stem().unwrap(), behaviors);
+            let ImpressionForm::Parquet(layout) = files.form else { panic!("{path:?}") };
+            assert_eq!(same(layout.history_file().unwrap()), same(&train.join("history.parquet")));
+        }
+        let missing = ClickFiles::find(&train.join("x.parquet")).unwrap_err().to_string();
+        assert!(missing.starts_with("there is no such file or folder; expected"), "{missing}");
+        // In the current folder, whose articles are those of the folder around it.
+        assert_eq!(ebnerd::around(Path::new("./behaviors.parquet")), Path::new("./.."));
+        assert_eq!(ebnerd::around(Path::new("behaviors.parquet")), Path::new(".."));
+        assert_eq!(ebnerd::around(Path::new("../behaviors.parquet")), Path::new("../.."));
+        assert_eq!(ebnerd::around(Path::new("train/behaviors.parquet")), Path::new(""));
     }
 }

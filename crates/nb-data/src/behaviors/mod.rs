@@ -1,6 +1,7 @@
-//! MIND's `behaviors.tsv`: the articles each reader was shown, had read before, and clicked.
+//! The articles each reader was shown, had read before, and clicked: MIND's `behaviors.tsv`, EB-NeRD, and other Parquet files
+//! with these columns ([`ImpressionLayout`]).
 //!
-//! A line is an impression: its id, the user's id, the time, the history (news ids between spaces, the oldest first,
+//! A line of MIND is an impression: its id, the user's id, the time, the history (news ids between spaces, the oldest first,
 //! possibly none) and the candidates (`N1-1 N2-0`: clicked or not; `N1 N2` in MIND's test set). Columns are separated
 //! by tabs, there is no header, and columns after the fifth are ignored.
 //!
@@ -11,7 +12,7 @@
 //!
 //! Text is UTF-8 with or without a byte-order mark, lines end in LF or CRLF, and empty lines are skipped. An impression
 //! cannot be used if it is not UTF-8, has fewer than five columns or no candidate, or has a candidate without a click
-//! label where clicks are required. Users and times are not stored.
+//! label where clicks are required. Users and times are not stored. The same holds for the rows of a Parquet file.
 
 mod batch;
 mod blocks;
@@ -99,7 +100,7 @@ impl Behaviors {
         let portions = Portions::for_threads(rayon::current_num_threads());
         let content = Content::read(file, &rules, portions).map_err(|stopped| match stopped {
             Stopped::Read(line, source) => DataError::Read { file: path.display().to_string(), line, source },
-            Stopped::TooMany => DataError::TooManyRows { path: path.clone() },
+            Stopped::TooMany(_) => DataError::TooManyRows { path: path.clone() },
         })?;
         Self::new(content, source, news)
     }

@@ -26,6 +26,10 @@ pub(super) struct Part {
     pub(super) lines: u64,
     pub(super) unknown_history: u64,
     pub(super) unknown_candidates: u64,
+    /// Impressions whose reader has no history in the file of histories.
+    pub(super) readers_without_history: u64,
+    /// Clicked articles that are not among the candidates.
+    pub(super) clicks_not_shown: u64,
     /// Impressions of this piece that list a candidate more than once.
     pub(super) repeating: Vec<u32>,
     /// Number of candidates that occur earlier in the same impression.

@@ -16,6 +16,12 @@ pub struct ReadReport {
     pub unknown_history: u64,
     /// Candidates that are not among the articles; their row is [`UNKNOWN`](super::UNKNOWN).
     pub unknown_candidates: u64,
+    /// Impressions whose reader is not in the file of histories; their histories are empty.
+    pub readers_without_history: u64,
+    /// Rows of the file of histories with a reader of an earlier row; they are skipped.
+    pub repeated_readers: u64,
+    /// Clicked articles that are not among the candidates of their impression; they are skipped.
+    pub clicks_not_shown: u64,
     /// Impressions with the id of an earlier one; they are used.
     pub repeated_ids: u64,
     /// Candidates that occur earlier in the same impression; they are used.
@@ -40,6 +46,9 @@ impl fmt::Display for ReadReport {
         for (count, what) in [
             (self.unknown_history, "unknown articles in histories"),
             (self.unknown_candidates, "unknown candidates"),
+            (self.readers_without_history, "impressions of readers without a history"),
+            (self.repeated_readers, "rows of histories with a repeated reader"),
+            (self.clicks_not_shown, "clicked articles that were not shown"),
             (self.repeated_ids, "impressions with a repeated id"),
             (self.repeated_candidates, "candidates repeated in their impression"),
         ] {

@@ -203,7 +203,7 @@ pub enum DataError {
         found: String,
     },
 
-    /// A name that is no encoding.
+    /// A name that is not one of an encoding.
     #[error(
         "unknown encoding {found:?}, expected a name such as utf-8, utf-16, gbk, gb18030, big5, shift_jis, euc-jp, euc-kr, \
          latin1, windows-1252, windows-1251 or koi8-r"
@@ -213,7 +213,7 @@ pub enum DataError {
         found: String,
     },
 
-    /// A text that is no path of keys.
+    /// A text that is not a path of keys.
     #[error("invalid key {found:?}, expected a name, or names with at most 32 dots between them")]
     KeyPath {
         /// The text that was given, or its beginning.
@@ -243,7 +243,7 @@ pub enum DataError {
     },
 
     /// An invalid configuration of a data set.
-    #[error("{}: the header is no valid configuration of a data set: {found}", path.display())]
+    #[error("{}: the header is not a valid configuration of a data set: {found}", path.display())]
     DatasetCard {
         /// The file.
         path: PathBuf,
@@ -252,11 +252,11 @@ pub enum DataError {
     },
 
     /// A Parquet file that is damaged or cannot be read.
-    #[error("{file}: cannot read Parquet after row {row}")]
+    #[error("{file}: cannot read Parquet{}", after(*row))]
     Parquet {
         /// The file.
         file: String,
-        /// Number of rows read before.
+        /// Number of rows read before; 0 if none was, or if it is unknown.
         row: u64,
         /// The cause.
         source: Box<dyn Error + Send + Sync>,
@@ -341,6 +341,11 @@ pub enum DataError {
         /// The file.
         path: PathBuf,
     },
+}
+
+/// Completes an error of a Parquet file.
+fn after(row: u64) -> String {
+    if row == 0 { String::new() } else { format!(" after row {row}") }
 }
 
 /// Returns a file and a line, or the file alone for line 0.

@@ -48,8 +48,8 @@ fn leaves(data_type: &DataType) -> usize {
     }
 }
 
-/// Returns the schema with texts as views. Views share the memory of a page, so that a long text that a page stores once
-/// and thousands of rows refer to is not copied for each of them.
+/// Returns the schema with texts and bytes as views. Views share the memory of a page, so that a long text that a page
+/// stores once and thousands of rows refer to is not copied for each of them.
 pub(crate) fn with_views(schema: &Schema) -> Schema {
     Schema::new_with_metadata(fields_with_views(schema.fields()), schema.metadata().clone())
 }
@@ -60,7 +60,8 @@ fn fields_with_views(fields: &Fields) -> Fields {
 
 fn field_with_views(field: &Arc<Field>) -> Arc<Field> {
     let data_type = match field.data_type() {
-        DataType::Utf8 | DataType::LargeUtf8 | DataType::Binary | DataType::LargeBinary => DataType::Utf8View,
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
         DataType::Struct(fields) => DataType::Struct(fields_with_views(fields)),
         DataType::List(entry) => DataType::List(field_with_views(entry)),
         _ => return Arc::clone(field),

@@ -10,7 +10,7 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use parquet::errors::ParquetError;
-use parquet::file::metadata::ParquetMetaData;
+use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use super::columns::{self, Found};
 use super::guard::{Cause, guarded};
@@ -23,6 +23,8 @@ pub(crate) struct ParquetFile {
     path: PathBuf,
     name: String,
     metadata: ArrowReaderMetadata,
+    /// Number of rows before each row group.
+    starts: Vec<u64>,
 }
 
 impl ParquetFile {
@@ -40,7 +42,14 @@ impl ParquetFile {
             Ok(ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options.with_schema(schema))?)
         });
         let metadata = metadata.map_err(failed)?;
-        Ok(Self { path: path.to_owned(), name, metadata })
+        let mut rows = 0;
+        let start = |group: &RowGroupMetaData| {
+            let start = rows;
+            rows += group.num_rows().unsigned_abs();
+            start
+        };
+        let starts = metadata.metadata().row_groups().iter().map(start).collect();
+        Ok(Self { path: path.to_owned(), name, metadata, starts })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -51,9 +60,10 @@ impl ParquetFile {
         self.metadata.schema()
     }
 
-    /// Takes the values of a batch, and turns a panic into an error: the arrays of a damaged file may contradict themselves.
-    pub(crate) fn guarded<T>(&self, work: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
-        let failed = |source| DataError::Parquet { file: self.name.clone(), row: 0, source };
+    /// Takes the values of a batch after row `row`, and turns a panic into an error: the arrays of a damaged file may
+    /// contradict themselves.
+    pub(crate) fn guarded<T>(&self, row: u64, work: impl FnOnce() -> Result<T, DataError>) -> Result<T, DataError> {
+        let failed = |source| DataError::Parquet { file: self.name.clone(), row, source };
         guarded(|| Ok::<_, Cause>(work())).map_err(failed)?
     }
 
@@ -62,9 +72,14 @@ impl ParquetFile {
         DataError::Parquet { file: self.name.clone(), row: 0, source: "a column is missing".into() }
     }
 
-    /// Returns the number of rows of each row group.
-    pub(crate) fn row_groups(&self) -> Vec<u64> {
-        self.metadata.metadata().row_groups().iter().map(|group| group.num_rows().unsigned_abs()).collect()
+    /// Returns the number of rows before a row group.
+    pub(crate) fn start(&self, group: usize) -> u64 {
+        self.starts.get(group).copied().unwrap_or(0)
+    }
+
+    /// Returns the number of row groups.
+    pub(crate) fn row_groups(&self) -> usize {
+        self.starts.len()
     }
 
     /// Returns the value of a key of the file's metadata.
@@ -86,9 +101,9 @@ impl ParquetFile {
         })
     }
 
-    /// Reads columns of some row groups, `rows` at a time. `first` is the number of rows before these groups.
+    /// Reads columns of some row groups, `rows` at a time.
     pub(crate) fn batches(&self, columns: &[Found], groups: Vec<usize>, rows: usize) -> Result<Batches, DataError> {
-        let before: u64 = self.row_groups()[..groups.first().copied().unwrap_or(0)].iter().sum();
+        let before = groups.first().map_or(0, |&group| self.start(group));
         let failed = |source| DataError::Parquet { file: self.name.clone(), row: before, source };
         let leaves: Vec<usize> = columns.iter().flat_map(|column| column.leaves.clone()).collect();
         // Readers on several threads need files of their own: copies of a handle share its position.

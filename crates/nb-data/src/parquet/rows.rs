@@ -9,7 +9,7 @@ use super::class_names::{self, class_names};
 use super::columns::Found;
 use super::file::{Batches, ParquetFile};
 use super::guard::guarded;
-use super::values::{Values, array, is_readable};
+use super::values::{Values, array, is_readable, is_single, is_text};
 use crate::error::DataError;
 use crate::read::{Fields, IdRule, KeyLayout, LabelRule, Parts, Row, SkippedRow, Value};
 
@@ -38,22 +38,24 @@ impl ParquetRows {
         }
         let columns = paths.iter().map(|path| file.column(path.as_str())).collect::<Result<Vec<_>, _>>()?;
         for (place, column) in columns.iter().enumerate() {
-            let is_text = place < layout.text.len();
+            let is_of_text = place < layout.text.len();
             let is_usable = match &column.data_type {
-                DataType::Utf8View | DataType::Null => true,
-                other => !is_text && is_readable(other),
+                DataType::Null => true,
+                other if is_of_text => is_text(other),
+                other if layout.id.is_some() && place == layout.text.len() => is_single(other),
+                other => is_readable(other),
             };
             if !is_usable {
                 return Err(wrong_type(
                     &file,
                     column,
-                    if is_text { "text" } else { "texts, numbers, truth values or lists of them" },
+                    if is_of_text { "text" } else { "texts, numbers, truth values or lists of them" },
                 ));
             }
         }
         let features = file.metadata(class_names::KEY);
         let names = columns.iter().map(|column| class_names(features?, &column.names)).collect();
-        let groups = (0..file.row_groups().len()).collect();
+        let groups = (0..file.row_groups()).collect();
         let batches = file.batches(&columns, groups, ROWS)?;
         Ok(Self { batches, columns, names, fields, labels, rows: Vec::new(), read: 0 })
     }
@@ -90,8 +92,8 @@ impl ParquetRows {
             .collect();
         let row = |row: usize| {
             let line = before + row as u64 + 1;
-            let values: Vec<Value> = values.iter().map(|values| values.get(row)).collect();
-            match self.fields.article(line, &values, self.labels) {
+            let values: Result<Vec<Value>, _> = values.iter().map(|values| values.get(row)).collect();
+            match values.and_then(|values| self.fields.article(line, &values, self.labels)) {
                 Ok(article) => Row::Article(article),
                 Err(reason) => Row::Skipped(SkippedRow { line, reason }),
             }
@@ -114,6 +116,7 @@ fn described(data_type: &DataType) -> String {
         DataType::Struct(_) => "struct".to_owned(),
         DataType::List(entry) => format!("list of {}", described(entry.data_type())),
         DataType::Utf8View => "text".to_owned(),
+        DataType::BinaryView => "bytes".to_owned(),
         other => other.to_string(),
     }
 }

@@ -9,8 +9,9 @@ const MOST_DEPTH: u32 = 8;
 /// The numbers of a page header.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct PageHeader {
-    pub(super) uncompressed: i32,
-    pub(super) compressed: i32,
+    /// `None` if the header lacks it, which no page's does.
+    pub(super) uncompressed: Option<i32>,
+    pub(super) compressed: Option<i32>,
     /// Number of values of a data page; 0 for other pages.
     pub(super) values: i32,
 }
@@ -28,8 +29,8 @@ impl PageHeader {
         let mut id = 0;
         while let Some(kind) = input.field(&mut id)? {
             match (id, kind) {
-                (Self::UNCOMPRESSED, Kind::I32) => header.uncompressed = input.i32()?,
-                (Self::COMPRESSED, Kind::I32) => header.compressed = input.i32()?,
+                (Self::UNCOMPRESSED, Kind::I32) => header.uncompressed = Some(input.i32()?),
+                (Self::COMPRESSED, Kind::I32) => header.compressed = Some(input.i32()?),
                 (id, Kind::Struct) if Self::DATA.contains(&id) => {
                     let mut inner = 0;
                     while let Some(kind) = input.field(&mut inner)? {
@@ -173,7 +174,7 @@ mod tests {
             [0x15, 0, 0x15, 0xD8, 0x04, 0x15, 40, 0x2C, 0x15, 14, 0x15, 0, 0x3C, 0x28, 2, b'a', b'b', 0, 0, 0, 99];
         let mut input = &bytes[..];
         let header = PageHeader::read(&mut input).unwrap();
-        assert_eq!(header, PageHeader { uncompressed: 300, compressed: 20, values: 7 });
+        assert_eq!(header, PageHeader { uncompressed: Some(300), compressed: Some(20), values: 7 });
         assert_eq!(input, [99]);
         for end in 0..bytes.len() - 1 {
             assert!(PageHeader::read(&mut &bytes[..end]).is_err(), "{end}");

@@ -6,20 +6,42 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, RecordBatch, StringViewArray};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, BinaryViewArray, RecordBatch};
 use arrow_schema::DataType;
 
 use super::columns::Found;
-use crate::read::Value;
+use crate::read::{Reason, Value};
 
 /// Returns true for types that [`Values`] can read.
 pub(crate) fn is_readable(data_type: &DataType) -> bool {
     match data_type {
-        DataType::List(entry) => is_readable(entry.data_type()),
-        DataType::Utf8View | DataType::Boolean | DataType::Null => true,
+        DataType::List(entry) => is_single(entry.data_type()),
+        other => is_single(other),
+    }
+}
+
+/// Returns true for types that [`Values`] can read, other than lists.
+pub(crate) fn is_single(data_type: &DataType) -> bool {
+    match data_type {
+        other if is_text(other) => true,
+        DataType::Boolean | DataType::Null => true,
         DataType::Float32 | DataType::Float64 => true,
         other => other.is_integer(),
     }
+}
+
+/// Returns true for texts, which some writers store as bytes without saying that they are texts.
+pub(crate) fn is_text(data_type: &DataType) -> bool {
+    matches!(data_type, DataType::Utf8View | DataType::BinaryView)
+}
+
+/// Returns the bytes of texts.
+///
+/// The `parquet` crate checks that they are UTF-8 only if the file says so in one of several ways, and makes the same array
+/// without the check if it says so in another. So nothing but these bytes may be taken from an array of texts.
+pub(crate) fn bytes(array: &ArrayRef) -> Option<BinaryViewArray> {
+    let texts = || Some(array.as_string_view_opt()?.clone().to_binary_view());
+    array.as_binary_view_opt().cloned().or_else(texts)
 }
 
 /// Returns the array of a column in a batch, and the structs around it, whose rows may be null.
@@ -45,7 +67,7 @@ pub(crate) struct Values<'a> {
 }
 
 enum Kind<'a> {
-    Text(&'a StringViewArray),
+    Text(BinaryViewArray),
     Whole(Vec<i128>),
     Real(Vec<f64>),
     Bool(&'a arrow_array::BooleanArray),
@@ -57,7 +79,7 @@ impl<'a> Values<'a> {
     /// Returns the values of an array of a type that [`is_readable`].
     pub(crate) fn new(array: &'a ArrayRef, around: &'a [ArrayRef], names: Option<&'a [String]>) -> Self {
         let kind = match array.data_type() {
-            DataType::Utf8View => array.as_string_view_opt().map(Kind::Text),
+            DataType::Utf8View | DataType::BinaryView => bytes(array).map(Kind::Text),
             DataType::Boolean => array.as_boolean_opt().map(Kind::Bool),
             DataType::List(_) => array.as_list_opt::<i32>().map(|list| Kind::List {
                 offsets: list.offsets(),
@@ -78,28 +100,30 @@ impl<'a> Values<'a> {
         Self { kind: kind.unwrap_or(Kind::Missing), array, around, names }
     }
 
-    /// Returns the value of a row.
-    pub(crate) fn get(&self, row: usize) -> Value<'a> {
+    /// Returns the value of a row, or the reason why the row cannot be used.
+    pub(crate) fn get(&self, row: usize) -> Result<Value<'_>, Reason> {
         if self.array.is_null(row) || self.around.iter().any(|array| array.is_null(row)) {
-            return Value::Missing;
+            return Ok(Value::Missing);
         }
-        match &self.kind {
-            Kind::Text(texts) => Value::Text(Cow::Borrowed(texts.value(row))),
+        Ok(match &self.kind {
+            Kind::Text(texts) => {
+                Value::Text(Cow::Borrowed(str::from_utf8(texts.value(row)).map_err(|_| Reason::InvalidUtf8)?))
+            }
             Kind::Whole(numbers) => self.whole(numbers[row]),
             Kind::Real(numbers) => Value::Real(numbers[row]),
             Kind::Bool(flags) => Value::Bool(flags.value(row)),
             Kind::List { offsets, entries } => {
                 let range = offsets[row] as usize..offsets[row + 1] as usize;
                 if range.len() > Value::MOST_LABELS {
-                    return Value::Missing;
+                    return Ok(Value::Missing);
                 }
-                Value::List(range.map(|entry| entries.get(entry)).collect())
+                Value::List(range.map(|entry| entries.get(entry)).collect::<Result<_, _>>()?)
             }
             Kind::Missing => Value::Missing,
-        }
+        })
     }
 
-    fn whole(&self, number: i128) -> Value<'a> {
+    fn whole(&self, number: i128) -> Value<'_> {
         match self.names {
             None => Value::Whole(number),
             // `datasets` writes -1 for a row without a label.

@@ -101,7 +101,7 @@ pub(super) trait Member<R>: Read + Sized {
     /// The name of the format in errors.
     const FORMAT: &'static str;
 
-    /// Begins the part at the reader's position; `None` if nothing follows.
+    /// Begins the part at the reader's position; gives the reader back if nothing follows.
     fn begin(reader: Counted<R>) -> io::Result<Result<Self, Counted<R>>>;
 
     /// Returns the position in the compressed file.

@@ -8,7 +8,8 @@ use crate::error::DataError;
 /// The text between the fields of a file of separated values: a single ASCII character, as in CSV and TSV, or several
 /// characters, as in `news_story_!_Rain in Rome`.
 ///
-/// No program quotes fields between several characters, so in such files a quote is text like any other.
+/// No program quotes fields between several characters, so in such files a quote is text like any other. That holds for a
+/// single character that is not ASCII, such as `¦`, too.
 ///
 /// ```
 /// use nb_data::read::Delimiter;

@@ -15,9 +15,8 @@ const MALFORMED: u8 = 0xFF;
 const DECODED: usize = 1 << 16;
 
 /// Names that programs and people use but the WHATWG's list lacks.
-const ALIASES: [(&str, &str); 12] = [
+const ALIASES: [(&str, &str); 10] = [
     ("latin-1", "latin1"),
-    ("iso8859-15", "iso-8859-15"),
     ("cp936", "gbk"),
     ("cp932", "shift_jis"),
     ("cp949", "euc-kr"),
@@ -27,12 +26,11 @@ const ALIASES: [(&str, &str); 12] = [
     ("utf16", "utf-16"),
     ("utf-16-le", "utf-16le"),
     ("utf-16-be", "utf-16be"),
-    ("us-ascii", "utf-8"),
 ];
 
 /// An encoding of text, by the names and rules of the WHATWG's standard, which browsers follow.
 ///
-/// Upper and lower case, `-` and `_` make no difference. Two names differ from Python's: `latin1` and `ascii` mean
+/// Upper and lower case make no difference, and `_` may stand for `-`. Two names differ from Python's: `latin1` and `ascii` mean
 /// Windows-1252, which has printable characters where Latin-1 has control characters. A byte-order mark at the beginning
 /// of a file has precedence over the encoding.
 ///
@@ -168,6 +166,10 @@ mod tests {
             ("utf_16_le", b"a\0\n\0", "a\n"),
             ("utf-16be", b"\0a\0\n", "a\n"),
             ("latin1", b"\xef\xbb\xbfcaf\xc3\xa9", "café"),
+            ("us-ascii", b"caf\xe9", "café"),
+            ("ascii", b"caf\xe9", "café"),
+            ("iso8859_15", b"\xa4", "€"),
+            ("MS_Kanji", b"\x93\x8c", "東"),
             ("utf-8-sig", b"\xef\xbb\xbfa", "a"),
         ] {
             for buffer in [1, 2, 3, 64] {

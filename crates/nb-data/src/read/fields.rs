@@ -3,8 +3,8 @@
 use super::article::Article;
 use super::format::LabelRule;
 use super::key_path::KeyPath;
-use super::label_layout::{LabelLayout, LabelPlaces, RowLabels};
-use super::layout::{EMPTY_SEPARATOR, KeyLayout, one_or_two};
+use super::label_layout::{LabelPlaces, RowLabels};
+use super::layout::{KeyLayout, check_label, one_or_two};
 use super::skipped::Reason;
 use super::text::{meaningful, texts};
 use super::value::Value;
@@ -35,11 +35,7 @@ pub(crate) struct Parts {
 
 impl Parts {
     pub(crate) fn of(layout: &KeyLayout, id_rule: IdRule, name: &str) -> Result<Self, DataError> {
-        if let Some(LabelLayout::Separated { separator, .. }) = &layout.label
-            && separator.is_empty()
-        {
-            return Err(DataError::Unsuitable { file: name.to_owned(), problem: EMPTY_SEPARATOR });
-        }
+        check_label(layout.label.as_ref(), name)?;
         let (first, second) = one_or_two(&layout.text, name)?;
         let mut paths: Vec<KeyPath> = layout.text.clone();
         paths.extend(layout.id.clone());

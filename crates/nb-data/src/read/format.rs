@@ -63,7 +63,8 @@ impl Format {
     pub(super) fn decided(&self, unquoted: Option<u64>) -> Self {
         match self {
             Self::Csv(layout) if layout.quoting == Quoting::Auto => {
-                let quoting = if unquoted.is_some() { Quoting::None } else { Quoting::Csv };
+                let is_plain = unquoted.is_some() || layout.delimiter.byte().is_none();
+                let quoting = if is_plain { Quoting::None } else { Quoting::Csv };
                 Self::Csv(CsvLayout { quoting, ..layout.clone() })
             }
             other => other.clone(),
@@ -124,14 +125,15 @@ pub struct CsvLayout {
     pub header: Header,
     /// The text between fields.
     pub delimiter: Delimiter,
-    /// The meaning of a `"`; none with a delimiter of several characters.
+    /// The meaning of a `"`.
     pub quoting: Quoting,
 }
 
 /// The meaning of a `"` at the beginning of a CSV or TSV field.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Quoting {
-    /// Depends on the file. A file with a delimiter other than a tab is read with [`Quoting::Csv`]. A TSV is read with
+    /// Depends on the file. A file with a delimiter other than a tab is read with [`Quoting::Csv`], or with
+    /// [`Quoting::None`] if the delimiter is not a single ASCII character. A TSV is read with
     /// [`Quoting::None`] if its quotes show that it was written without quoting, as many are, else with
     /// [`Quoting::Csv`].
     ///
@@ -145,7 +147,8 @@ pub enum Quoting {
     #[default]
     Auto,
     /// Quoting as in RFC 4180: `"` around a field, doubled inside it; a quoted field may contain delimiters and line
-    /// breaks.
+    /// breaks. An error with a delimiter of several characters, or one such as `¦` that is not ASCII: no program quotes
+    /// fields between those.
     Csv,
     /// No quoting: a line is a row, and a quote is a character like any other.
     None,

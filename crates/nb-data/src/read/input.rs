@@ -22,7 +22,7 @@ pub(crate) enum Input {
 }
 
 impl Input {
-    /// Opens a file. Without an `encoding`, the text is UTF-8, or UTF-16 if its byte-order mark shows it.
+    /// Opens a file. Without an `encoding`, the text is UTF-8. A byte-order mark has precedence over both.
     pub(crate) fn open(path: &Path, encoding: Option<Encoding>) -> Result<Self, DataError> {
         let file = BufReader::with_capacity(BUFFER, open_file(path)?);
         let input = match Compression::of(path) {
@@ -40,8 +40,9 @@ impl Input {
     }
 
     fn decoded(mut self, encoding: Option<Encoding>) -> io::Result<Self> {
-        let encoding = match encoding {
-            Some(encoding) => Some(encoding).filter(|encoding| !encoding.is_utf8()),
+        let encoding = match encoding.filter(|encoding| !encoding.is_utf8()) {
+            // The decoder follows a byte-order mark.
+            Some(encoding) => Some(encoding),
             // No UTF-8 begins with these bytes.
             None => matches!(self.fill_buf()?, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..]).then_some(Encoding::UTF_16),
         };

@@ -28,8 +28,17 @@ impl KeyLayout {
     }
 }
 
-/// The error of labels with nothing between them.
-pub(super) const EMPTY_SEPARATOR: &str = "the separator of the labels is empty, expected one or more characters";
+/// Checks the places of labels.
+pub(super) fn check_label<C>(label: Option<&LabelLayout<C>>, name: &str) -> Result<(), DataError> {
+    let problem = match label {
+        Some(LabelLayout::Separated { separator, .. }) if separator.is_empty() => {
+            "the separator of the labels is empty, expected one or more characters"
+        }
+        Some(LabelLayout::Flags(columns)) if columns.is_empty() => "no column of a label found, expected one or more",
+        _ => return Ok(()),
+    };
+    Err(DataError::Unsuitable { file: name.to_owned(), problem })
+}
 
 /// Returns the one or two parts of an article's text.
 pub(super) fn one_or_two<'a, T: PartialEq + fmt::Display>(

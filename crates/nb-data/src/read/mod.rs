@@ -16,10 +16,10 @@
 //! A [`Source`] is a file or several; [`dataset_files`] finds those of a split of a data set in a folder. Text is UTF-8 with
 //! or without a byte-order mark, or UTF-16 with one, or has the [`Encoding`] of its source. Files whose names end in `.gz` or
 //! `.zst` are decompressed as they are read ([`Compression`]). Lines end in LF or CRLF and have at most 64 MiB, so memory is
-//! bounded whatever a file contains. White space around fields is trimmed. A row is unusable if it is not UTF-8, has too few columns, has no label where labels are required, is not
-//! the JSON object (with an `_id` in BEIR's formats) that its format requires, or has no text other than white space and control
-//! characters. If only the second of two texts is present, it becomes the first. NUL bytes and texts of a megabyte are
-//! accepted.
+//! bounded whatever a file contains. White space around fields is trimmed. A row is unusable if it is not UTF-8, has too few
+//! columns, has no label where labels are required, is not the JSON object (with an `_id` in BEIR's formats) that its format
+//! requires, or has no text other than white space and control characters. If only the second of two texts is present, it
+//! becomes the first. NUL bytes and texts of a megabyte are accepted.
 //!
 //! [`articles`] streams rows and leaves the limit on skipped rows to its caller; [`read()`] reads a complete file and
 //! fails if too many rows are unusable.

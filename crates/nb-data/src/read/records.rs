@@ -262,11 +262,11 @@ fn read_line(reader: &mut impl BufRead, text: &mut Vec<u8>) -> Result<usize, Fai
         let taken = end.map_or(bytes.len(), |end| end + 1);
         text.extend_from_slice(&bytes[..taken]);
         reader.consume(taken);
+        if text.len() - start - usize::from(end.is_some()) > LONGEST {
+            return Err(Failed::TooLong);
+        }
         if end.is_some() || taken == 0 {
             return Ok(text.len() - start);
-        }
-        if text.len() - start > LONGEST {
-            return Err(Failed::TooLong);
         }
     }
 }
@@ -355,6 +355,12 @@ mod tests {
         text.push(b'x');
         let error = all(&text, cut()).unwrap_err().to_string();
         assert_eq!(error, "a.csv:2: a line of more than 67108864 bytes found, expected a shorter one");
+        // The same holds for a line that is in the reader's memory as a whole.
+        text.push(b'\n');
+        assert_eq!(all(&text, cut()).unwrap_err().to_string(), error);
+        text.drain(text.len() - 2..);
+        text.push(b'\n');
+        assert_eq!(all(&text, cut()).unwrap().len(), 2);
         text.truncate(4);
         text.extend_from_slice(b"2,\"");
         text.extend_from_slice(&b"0123456789\n".repeat(LONGEST / 11 + 1));

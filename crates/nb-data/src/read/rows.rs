@@ -7,8 +7,8 @@ use super::fields::{Fields, IdRule, Parts};
 use super::format::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting};
 use super::json::Wanted;
 use super::key_path::KeyPath;
-use super::label_layout::{LabelLayout, LabelPlaces, RowLabels};
-use super::layout::{EMPTY_SEPARATOR, KeyLayout, one_or_two};
+use super::label_layout::{LabelPlaces, RowLabels};
+use super::layout::{KeyLayout, check_label, one_or_two};
 use super::quoting::unquoted_line;
 use super::records::{Cut, Record, Records};
 use super::skipped::{Reason, SkippedRow};
@@ -319,10 +319,11 @@ impl Columns {
 
 /// Checks a layout as far as possible before the header is read.
 fn check_layout(layout: &CsvLayout, name: &str) -> Result<(), DataError> {
-    if let Some(LabelLayout::Separated { separator, .. }) = &layout.label
-        && separator.is_empty()
-    {
-        return Err(DataError::Unsuitable { file: name.to_owned(), problem: EMPTY_SEPARATOR });
+    check_label(layout.label.as_ref(), name)?;
+    if layout.quoting == Quoting::Csv && layout.delimiter.byte().is_none() {
+        let problem = "quoting with a delimiter that is not a single ASCII character found, \
+                       expected another delimiter or no quoting";
+        return Err(DataError::Unsuitable { file: name.to_owned(), problem });
     }
     one_or_two(&layout.text, name).map(|_| ())
 }

@@ -56,7 +56,7 @@ impl fmt::Display for Reason {
     /// Completes "rows …": `without a label`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::InvalidUtf8 => "that are not UTF-8",
+            Self::InvalidUtf8 => "that are not valid text in their encoding",
             Self::TooFewColumns => "with too few columns",
             Self::TooManyColumns => "with too many columns",
             Self::InvalidJson => "that are not JSON objects",
@@ -67,7 +67,7 @@ impl fmt::Display for Reason {
             Self::SeveralLabels => "with several labels",
             Self::NoText => "without text",
             Self::NoCandidates => "without a candidate",
-            Self::NoClick => "with a candidate that lacks -0 or -1",
+            Self::NoClick => "with a candidate without a click label",
             Self::NoScore => "whose score is not a whole number",
         })
     }

@@ -28,7 +28,9 @@ pub struct Source {
     /// encoding.
     pub encoding: Option<Encoding>,
     /// Translated titles and abstracts ([`Format::MindNews`] only), as xMIND has them: tab-separated ids, titles and
-    /// abstracts, with or without a header. Articles without a translation keep their text.
+    /// abstracts, with or without a header, in the same encoding. Articles without a translation keep their text, and
+    /// those of which only one text is translated keep the other. The allowed share of unusable rows applies to this
+    /// file too.
     pub translations: Option<PathBuf>,
     /// The rule for rows without a label.
     pub labels: LabelRule,
@@ -82,7 +84,8 @@ impl Source {
         let unquoted = if is_file { self.unquoted_line()? } else { None };
         let format = if is_file { self.format.decided(unquoted) } else { self.format.clone() };
         let translations = self.translations.clone();
-        let reading = Reading { format, encoding: self.encoding, translations, labels: self.labels };
+        let Self { encoding, labels, allowed_unusable, .. } = *self;
+        let reading = Reading { format, encoding, translations, labels, allowed_unusable };
         SourceRows::open(self.files().to_vec(), reading, unquoted)
     }
 

@@ -7,6 +7,7 @@ use super::encoding::Encoding;
 use super::format::{Format, LabelRule};
 use super::input::Input;
 use super::rows::{Articles, articles};
+use super::skipped::Skipped;
 use super::translations::Translations;
 use crate::error::DataError;
 #[cfg(feature = "parquet")]
@@ -19,6 +20,19 @@ pub(super) struct Reading {
     pub(super) encoding: Option<Encoding>,
     pub(super) translations: Option<PathBuf>,
     pub(super) labels: LabelRule,
+    pub(super) allowed_unusable: f64,
+}
+
+impl Reading {
+    fn translations(&self, path: &Path) -> Result<Translations, DataError> {
+        if !matches!(self.format, Format::MindNews { .. }) {
+            let problem = "translations of articles in another format than MIND's found, expected MIND's articles";
+            return Err(DataError::Unsuitable { file: path.display().to_string(), problem });
+        }
+        let translations = Translations::read(path, self.encoding)?;
+        translations.skipped.check(path, translations.len(), self.allowed_unusable)?;
+        Ok(translations)
+    }
 }
 
 /// An iterator over the rows of a [`Source`](super::Source); see [`Source::open`](super::Source::open). It ends after an
@@ -86,10 +100,7 @@ impl SourceRows {
     pub(super) fn open(files: Vec<PathBuf>, reading: Reading, unquoted: Option<u64>) -> Result<Self, DataError> {
         let mut rest = files.into_iter();
         let current = rest.next().map(|path| FileRows::open(&path, &reading)).transpose()?;
-        let translations = match &reading.format {
-            Format::MindNews { .. } => reading.translations.as_deref().map(Translations::read).transpose()?,
-            _ => None,
-        };
+        let translations = reading.translations.as_deref().map(|path| reading.translations(path)).transpose()?;
         Ok(Self { reading, rest, current, before: 0, translations, untranslated: 0, unquoted })
     }
 
@@ -108,6 +119,12 @@ impl SourceRows {
     #[must_use]
     pub fn untranslated(&self) -> u64 {
         self.untranslated
+    }
+
+    /// Returns the rows of the file of translations that cannot be used, if the source has translations.
+    #[must_use]
+    pub fn skipped_translations(&self) -> Option<&Skipped> {
+        self.translations.as_ref().map(|translations| &translations.skipped)
     }
 
     /// Moves on to the next file; false after the last.

@@ -5,9 +5,11 @@ use std::path::Path;
 use rustc_hash::FxHashMap;
 
 use super::article::Article;
+use super::encoding::Encoding;
 use super::format::Field;
 use super::input::Input;
 use super::records::{Cut, Record, Records};
+use super::skipped::{Reason, Skipped, SkippedRow};
 use super::text::{meaningful, texts};
 use crate::error::DataError;
 
@@ -15,6 +17,8 @@ use crate::error::DataError;
 #[derive(Debug)]
 pub(crate) struct Translations {
     by_id: FxHashMap<Box<str>, Translation>,
+    /// Rows that are not valid text or have no id.
+    pub(crate) skipped: Skipped,
 }
 
 #[derive(Debug)]
@@ -29,14 +33,21 @@ const ID: [&str; 3] = ["nid", "news_id", "id"];
 impl Translations {
     /// Reads a file of tab-separated ids, titles and abstracts, with or without a header. The first of several rows with
     /// the same id counts.
-    pub(crate) fn read(path: &Path) -> Result<Self, DataError> {
+    pub(crate) fn read(path: &Path, encoding: Option<Encoding>) -> Result<Self, DataError> {
         let name = path.display().to_string();
-        let mut records = Records::new(Input::open(path, None)?, &name, Cut::TABS);
-        let (mut record, mut by_id) = (Record::default(), FxHashMap::default());
+        let mut records = Records::new(Input::open(path, encoding)?, &name, Cut::TABS);
+        let (mut record, mut by_id, mut skipped) = (Record::default(), FxHashMap::default(), Skipped::default());
         while records.read(&mut record)? {
-            let text = std::str::from_utf8(&record.bytes);
-            let field = |place: usize| text.ok()?.get(record.range(place)?).and_then(meaningful);
-            let Some(id) = field(0) else { continue };
+            let mut skip = |reason| skipped.add(SkippedRow { line: record.line, reason });
+            let Ok(text) = str::from_utf8(&record.bytes) else {
+                skip(Reason::InvalidUtf8);
+                continue;
+            };
+            let field = |place: usize| text.get(record.range(place)?).and_then(meaningful);
+            let Some(id) = field(0) else {
+                skip(Reason::NoId);
+                continue;
+            };
             if record.line == 1 && ID.contains(&id) {
                 continue;
             }
@@ -51,20 +62,31 @@ impl Translations {
                 problem: "no translation found, expected tab-separated ids, titles and abstracts",
             });
         }
-        Ok(Self { by_id })
+        Ok(Self { by_id, skipped })
+    }
+
+    /// Returns the number of translated articles.
+    pub(crate) fn len(&self) -> u64 {
+        self.by_id.len() as u64
     }
 
     /// Replaces the texts of an article, which are the given fields. Returns false if there is no translation; the article
-    /// then stays as it is.
+    /// then stays as it is, as does a field without a translation.
     pub(crate) fn apply(&self, article: &mut Article, fields: &[Field]) -> bool {
         let Some(translation) = article.id.as_deref().and_then(|id| self.by_id.get(id)) else { return false };
         let field = |place: usize| match fields.get(place)? {
             Field::Title => translation.title.as_deref(),
             Field::Abstract => translation.summary.as_deref(),
         };
-        let Ok((first, second)) = texts(field(0), field(1)) else { return false };
-        article.first = first.to_owned();
-        article.second = second.map(str::to_owned);
+        if field(0).is_none() && field(1).is_none() {
+            return false;
+        }
+        // If only one of two texts is present, nothing tells which one it is.
+        let kept = article.second.as_deref().map(|second| [article.first.as_str(), second]);
+        let text = |place: usize| field(place).or(kept.map(|kept| kept[place]));
+        let Ok((first, second)) = texts(text(0), text(1)) else { return false };
+        let (first, second) = (first.to_owned(), second.map(str::to_owned));
+        (article.first, article.second) = (first, second);
         true
     }
 }

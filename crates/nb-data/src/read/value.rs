@@ -29,11 +29,13 @@ impl Value<'_> {
         }
     }
 
-    /// Returns an id: a text, or the digits of a whole number.
+    /// Returns an id: a text, or the digits of a whole number, which may be stored as a fraction: a column of whole numbers
+    /// of which one is missing is one of fractions in many programs.
     pub(crate) fn id(&self) -> Option<Cow<'_, str>> {
         match self {
             Self::Text(text) => Some(Cow::Borrowed(text)),
             Self::Whole(number) => Some(number.to_string().into()),
+            Self::Real(number) => Some(whole(*number)?.to_string().into()),
             _ => None,
         }
     }
@@ -64,6 +66,28 @@ impl Value<'_> {
                 _ => Err(Reason::InvalidFlag),
             },
             _ => Err(Reason::InvalidFlag),
+        }
+    }
+}
+
+/// Returns the number if it is whole, and so small that no other whole number is stored as the same fraction.
+fn whole(number: f64) -> Option<i64> {
+    const MOST: f64 = (1_u64 << 53) as f64;
+    (number.fract() == 0.0 && number.abs() < MOST).then_some(number as i64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_fractions_are_whole_numbers() {
+        let label = |number| Value::Real(number).label().map(Cow::into_owned);
+        for (number, text) in [(1.0, "1"), (-0.0, "0"), (-3.0, "-3"), (9_007_199_254_740_991.0, "9007199254740991")] {
+            assert_eq!(label(number).as_deref(), Some(text));
+        }
+        for number in [1.5, f64::NAN, f64::INFINITY, 9_007_199_254_740_992.0, 1e300] {
+            assert_eq!(label(number), None, "{number}");
         }
     }
 }

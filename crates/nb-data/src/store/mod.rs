@@ -285,6 +285,9 @@ fn open(path: &Path, key: &[u8; 32]) -> Result<Opened, Unusable> {
 /// Hashes everything that the store's content depends on.
 fn key(source: &Source, tokenizer: &Tokenizer, max_tokens: usize) -> Result<[u8; 32], DataError> {
     let mut hasher = blake3::Hasher::new();
+    // Without these, two files of articles and one with translations would have the same key.
+    let is_translated = source.translations.is_some();
+    hasher.update(format!("{} {is_translated} ", source.files().len()).as_bytes());
     for path in source.files().iter().chain(&source.translations) {
         let mut content = blake3::Hasher::new();
         File::open(path)

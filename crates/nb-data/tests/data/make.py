@@ -81,6 +81,18 @@ def parquet():
     pq.write_table(strings, HERE / "types.parquet")
     save("types", [{key: value.decode() if isinstance(value, bytes) else value for key, value in row.items()}
                    for row in pq.read_table(HERE / "types.parquet").to_pylist()])
+    # Texts that are not UTF-8. Only in the first column does the file say that they are.
+    bad = pa.array([b"\xff\xe9", b"good", None, b"\xc3\xa9"])
+    lists = pa.array([[b"a"], [b"\xff", b"a"], None, [b"\xc3\xa9"]])
+    unlike = {"text": pa.array(["a", "b", "c", "d"]), "binary": bad, "lists": lists, "words": bad,
+              "json": pa.ExtensionArray.from_storage(pa.json_(), pa.StringArray.from_buffers(4, *bad.buffers()[1:], bad.buffers()[0]))}
+    for dictionary in [True, False]:
+        pq.write_table(pa.table(unlike), HERE / f"not-utf8-{dictionary}.parquet".lower(), use_dictionary=dictionary)
+    # Whole numbers beside a missing one, as pandas stores them; types that cannot be labels or ids.
+    pq.write_table(pa.table({
+        "text": ["a", "b", "c"], "label": [1.0, float("nan"), 2.5], "id": pa.array([7.0, 8.0, None], pa.float32()),
+        "nested": [[["x"]], [["y"]], [["z"]]], "labels": [[1.0], [2.0, 0.5], [3.0, 4.0]],
+    }), HERE / "fractions.parquet")
     frame = polars.DataFrame(rows(23), schema_overrides={"id": polars.Int32, "number": polars.Int64})
     for name, settings in {"zstd": dict(), "groups": dict(row_group_size=6, data_page_size=100), "lz4": dict(compression="lz4"),
                            "plain": dict(compression="uncompressed", statistics=False)}.items():
@@ -159,6 +171,19 @@ def impressions():
             frame.drop("article_ids_clicked").write_parquet(folder / "test/behaviors.parquet")
     histories = {row["user_id"]: row["article_id_fixed"] or [] for row in history}
     save("ebnerd", [{**row, "history": histories.get(row["user_id"], [])} for row in behaviors])
+
+    # The ids of one file are numbers, those of the other texts; one is beyond 63 bits.
+    high = 2**63 + 5
+    pq.write_table(pa.table({
+        "id": pa.array([1, 2, 3, 4]), "user": pa.array([5, high, 7, 9], pa.uint64()),
+        "shown": pa.array([[10, high], [high, 11], [10, 11], [11]], pa.list_(pa.uint64())),
+        "clicked": pa.array([["10", "11"], [str(high)], ["12", "x", "12"], ["011"]]),
+        "clicked_numbers": pa.array([[10, 11], [high], [12], []], pa.list_(pa.uint64())),
+    }), HERE / "mixed-ids.parquet")
+    pq.write_table(pa.table({
+        "id": ["a", "b", "c", "d"], "user": ["5", str(high), "x", "5"],
+        "read": pa.array([[11, 10], [high], [11], [10, 10, 10]], pa.list_(pa.uint64())),
+    }), HERE / "mixed-ids-history.parquet")
 
     lines, columns = [], []
     for i in range(40):

@@ -1,5 +1,7 @@
 //! The histories of readers from a file of their own.
 
+use std::collections::hash_map::Entry;
+
 use arrow_array::{Array, RecordBatch};
 use rayon::prelude::*;
 use rustc_hash::FxHashMap;
@@ -17,6 +19,8 @@ pub(super) struct ReaderHistories {
     spans: Vec<Span>,
     /// Number of unknown articles in all histories.
     pub(super) unknown: u64,
+    /// Number of rows with a reader who has an earlier one.
+    pub(super) repeated: u64,
 }
 
 /// A reader's history.
@@ -32,13 +36,13 @@ pub(super) struct Span {
 
 #[derive(PartialEq, Eq, Hash)]
 enum OwnedId {
-    Number(i64),
+    Number(i128),
     Text(Box<str>),
 }
 
 impl From<Id<'_>> for OwnedId {
     fn from(id: Id) -> Self {
-        match id {
+        match id.canonical() {
             Id::Number(number) => Self::Number(number),
             Id::Text(text) => Self::Text(text.into()),
         }
@@ -62,7 +66,7 @@ impl ReaderHistories {
         if !is_id_list(&columns[1].data_type) {
             return Err(wrong_type(file, &columns[1], "lists of ids, or texts with ids between spaces"));
         }
-        let groups: Vec<usize> = (0..file.row_groups().len()).collect();
+        let groups: Vec<usize> = (0..file.row_groups()).collect();
         let mut all = Self::default();
         for wave in groups.chunks(rayon::current_num_threads().max(1)) {
             let parts: Vec<Result<Part, DataError>> =
@@ -79,25 +83,29 @@ impl ReaderHistories {
         let before = self.rows.len();
         for (id, span) in part.readers.into_iter().zip(part.histories.spans) {
             let place = self.spans.len() as u32;
-            self.readers.entry(id).or_insert(place);
+            match self.readers.entry(id) {
+                Entry::Vacant(entry) => drop(entry.insert(place)),
+                Entry::Occupied(_) => self.repeated += 1,
+            }
             self.spans.push(Span { start: span.start + before, ..span });
         }
         self.rows.extend(part.histories.rows);
         self.unknown += part.histories.unknown;
     }
 
-    /// Returns the history of a reader; an empty one if the reader has none.
-    pub(super) fn of(&self, reader: Option<Id>) -> Span {
-        let place = reader.and_then(|id| self.readers.get(&id.into()));
-        place.map_or_else(Span::default, |&place| self.spans[place as usize])
+    /// Returns the history of a reader who has a row.
+    pub(super) fn of(&self, reader: Option<Id>) -> Option<Span> {
+        let &place = self.readers.get(&reader?.into())?;
+        Some(self.spans[place as usize])
     }
 }
 
 fn read_group(file: &ParquetFile, columns: &[Found], group: usize, rules: &Rules) -> Result<Part, DataError> {
-    let mut part = Part::default();
+    let (mut part, mut row) = (Part::default(), file.start(group));
     for batch in file.batches(columns, vec![group], ROWS)? {
         let batch = batch?;
-        file.guarded(|| part.read(file, columns, &batch, rules))?;
+        file.guarded(row, || part.read(file, columns, &batch, rules))?;
+        row += batch.num_rows() as u64;
     }
     Ok(part)
 }

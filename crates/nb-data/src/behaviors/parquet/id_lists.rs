@@ -2,19 +2,20 @@
 
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, StringViewArray};
+use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, BinaryViewArray};
 use arrow_schema::DataType;
 
 use super::super::parse::tokens;
 use crate::IdIndex;
+use crate::parquet::{bytes, is_text};
 
 /// Rows decoded at a time.
 pub(super) const ROWS: usize = 4096;
 
 /// The ids of a batch.
-pub(super) enum Ids<'a> {
-    Numbers(Vec<i64>),
-    Texts(&'a StringViewArray),
+pub(super) enum Ids {
+    Numbers(Vec<i128>),
+    Texts(BinaryViewArray),
     /// A column of nulls only.
     Missing,
 }
@@ -22,11 +23,28 @@ pub(super) enum Ids<'a> {
 /// An id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Id<'a> {
-    Number(i64),
+    Number(i128),
     Text(&'a str),
 }
 
 impl Id<'_> {
+    /// Returns the id in the form in which equal ids are equal: the text `5` and the number 5 are the same id.
+    pub(super) fn canonical(self) -> Self {
+        let Self::Text(text) = self else { return self };
+        let text = text.trim();
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        // `05`, `-0` and `+5` are the texts of no number.
+        let is_number = match digits.as_bytes() {
+            [b'0'] => digits == text,
+            [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+            _ => false,
+        };
+        match text.parse() {
+            Ok(number) if is_number => Self::Number(number),
+            _ => Self::Text(text),
+        }
+    }
+
     pub(super) fn row(self, news: &IdIndex) -> Option<u32> {
         match self {
             Self::Number(number) => news.row_of_number(number),
@@ -37,38 +55,38 @@ impl Id<'_> {
 
 /// Returns true for types that [`Ids`] can read.
 pub(super) fn is_id(data_type: &DataType) -> bool {
-    matches!(data_type, DataType::Utf8View | DataType::Null) || data_type.is_integer()
+    *data_type == DataType::Null || is_text(data_type) || data_type.is_integer()
 }
 
-impl<'a> Ids<'a> {
-    pub(super) fn new(array: &'a ArrayRef) -> Self {
+impl Ids {
+    pub(super) fn new(array: &ArrayRef) -> Self {
         match array.data_type() {
-            DataType::Utf8View => array.as_string_view_opt().map_or(Self::Missing, Self::Texts),
-            DataType::Int8 => numbers::<Int8Type>(array, i64::from),
-            DataType::Int16 => numbers::<Int16Type>(array, i64::from),
-            DataType::Int32 => numbers::<Int32Type>(array, i64::from),
-            DataType::Int64 => numbers::<Int64Type>(array, i64::from),
-            DataType::UInt8 => numbers::<UInt8Type>(array, i64::from),
-            DataType::UInt16 => numbers::<UInt16Type>(array, i64::from),
-            DataType::UInt32 => numbers::<UInt32Type>(array, i64::from),
-            // Ids beyond 63 bits keep their identity.
-            DataType::UInt64 => numbers::<UInt64Type>(array, |number| number as i64),
+            other if is_text(other) => bytes(array).map_or(Self::Missing, Self::Texts),
+            DataType::Int8 => numbers::<Int8Type>(array),
+            DataType::Int16 => numbers::<Int16Type>(array),
+            DataType::Int32 => numbers::<Int32Type>(array),
+            DataType::Int64 => numbers::<Int64Type>(array),
+            DataType::UInt8 => numbers::<UInt8Type>(array),
+            DataType::UInt16 => numbers::<UInt16Type>(array),
+            DataType::UInt32 => numbers::<UInt32Type>(array),
+            DataType::UInt64 => numbers::<UInt64Type>(array),
             _ => Self::Missing,
         }
     }
 
+    /// Returns an id; `None` for a text that is not UTF-8.
     pub(super) fn get(&self, at: usize) -> Option<Id<'_>> {
         match self {
             Self::Numbers(numbers) => Some(Id::Number(numbers[at])),
-            Self::Texts(texts) => Some(Id::Text(texts.value(at))),
+            Self::Texts(texts) => str::from_utf8(texts.value(at)).ok().map(Id::Text),
             Self::Missing => None,
         }
     }
 }
 
-fn numbers<'a, T: ArrowPrimitiveType>(array: &ArrayRef, wide: impl Fn(T::Native) -> i64) -> Ids<'a> {
+fn numbers<T: ArrowPrimitiveType<Native: Into<i128>>>(array: &ArrayRef) -> Ids {
     match array.as_primitive_opt::<T>() {
-        Some(array) => Ids::Numbers(array.values().iter().map(|&number| wide(number)).collect()),
+        Some(array) => Ids::Numbers(array.values().iter().map(|&number| number.into()).collect()),
         None => Ids::Missing,
     }
 }
@@ -83,11 +101,11 @@ pub(super) struct IdLists<'a> {
 enum Kind<'a> {
     List {
         offsets: &'a [i32],
-        ids: Ids<'a>,
+        ids: Ids,
         entries: &'a ArrayRef,
     },
     /// Texts with spaces between the ids.
-    Words(&'a StringViewArray),
+    Words(BinaryViewArray),
     Missing,
 }
 
@@ -95,14 +113,14 @@ enum Kind<'a> {
 pub(super) fn is_id_list(data_type: &DataType) -> bool {
     match data_type {
         DataType::List(entry) => is_id(entry.data_type()),
-        other => matches!(other, DataType::Utf8View | DataType::Null),
+        other => *other == DataType::Null || is_text(other),
     }
 }
 
 impl<'a> IdLists<'a> {
     pub(super) fn new(array: &'a ArrayRef, around: &'a [ArrayRef]) -> Self {
         let kind = match array.data_type() {
-            DataType::Utf8View => array.as_string_view_opt().map(Kind::Words),
+            other if is_text(other) => bytes(array).map(Kind::Words),
             _ => array.as_list_opt::<i32>().map(|list| Kind::List {
                 offsets: list.offsets(),
                 ids: Ids::new(list.values()),
@@ -124,11 +142,28 @@ impl<'a> IdLists<'a> {
                 found.extend(range.filter(|&at| entries.is_valid(at)).filter_map(|at| ids.get(at)));
             }
             Kind::Words(texts) => {
-                let words = tokens(texts.value(row).as_bytes());
-                found.extend(words.filter_map(|word| std::str::from_utf8(word).ok()).map(Id::Text));
+                let words = tokens(texts.value(row));
+                found.extend(words.filter_map(|word| str::from_utf8(word).ok()).map(Id::Text));
             }
             Kind::Missing => return false,
         }
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_and_its_digits_are_the_same_id() {
+        let highest = u64::MAX.to_string();
+        for (text, number) in [("5", 5), (" 5 ", 5), ("0", 0), ("-12", -12), (&highest, u64::MAX.into())] {
+            assert!(Id::Text(text).canonical() == Id::Number(number), "{text:?}");
+        }
+        let long = "9".repeat(60);
+        for text in ["05", "-0", "+5", "5.0", "N5", "", "-", "5-1", "\u{0665}", &long] {
+            assert!(Id::Text(text).canonical() == Id::Text(text), "{text:?}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use rayon::prelude::*;
 
 use self::histories::ReaderHistories;
 use self::id_lists::{Id, IdLists, Ids, ROWS, is_id, is_id_list};
-use super::blocks::{Content, Histories, Stopped};
+use super::blocks::{Content, Histories, TooMany};
 use super::clicks::{ClickRule, NO_LABEL};
 use super::layout::{CandidateColumns, HistoryColumns, ImpressionLayout};
 use super::parse::{Part, Rules, Shown};
@@ -33,26 +33,40 @@ pub(super) fn read(path: &Path, layout: &ImpressionLayout, rules: &Rules) -> Res
     let mut content = Content::default();
     if let Some(readers) = &readers {
         content.report.unknown_history = readers.unknown;
+        content.report.repeated_readers = readers.repeated;
     }
-    let groups: Vec<usize> = (0..file.row_groups().len()).collect();
+    let groups: Vec<usize> = (0..file.row_groups()).collect();
     for wave in groups.chunks(rayon::current_num_threads().max(1)) {
         let read = |&group: &usize| columns.read_group(&file, group, readers.as_ref(), rules);
         let parts: Vec<Result<Vec<Part>, DataError>> = wave.par_iter().map(read).collect();
         let kind = if readers.is_some() { Histories::Shared } else { Histories::Own };
         for parts in parts {
             for part in parts? {
-                content.append(&part, kind).map_err(|stopped| match stopped {
-                    Stopped::TooMany => DataError::TooManyRows { path: path.to_owned() },
-                    Stopped::Read(line, source) => DataError::Read { file: path.display().to_string(), line, source },
-                })?;
+                let appended = content.append(&part, kind);
+                appended.map_err(|TooMany| DataError::TooManyRows { path: path.to_owned() })?;
             }
         }
     }
+    check_readers(layout, &content)?;
     if let Some(readers) = readers {
         content.columns.history = readers.rows;
     }
     content.columns.shrink_to_fit();
     Ok(content)
+}
+
+/// Fails if the histories are those of other readers.
+fn check_readers(layout: &ImpressionLayout, content: &Content) -> Result<(), DataError> {
+    let impressions = content.columns.len() as u64;
+    match &layout.history {
+        HistoryColumns::Readers { path, .. }
+            if impressions > 0 && content.report.readers_without_history == impressions =>
+        {
+            let problem = "none of the readers of the impressions found, expected histories of the same readers";
+            Err(DataError::Unsuitable { file: path.display().to_string(), problem })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The columns of the impressions, by their positions in `found`.
@@ -130,9 +144,12 @@ impl Columns {
         readers: Option<&ReaderHistories>,
         rules: &Rules,
     ) -> Result<Vec<Part>, DataError> {
+        let mut row = file.start(group);
         let batch = |batch: Result<RecordBatch, DataError>| {
             let batch = batch?;
-            file.guarded(|| self.read_batch(file, &batch, readers, rules))
+            let before = row;
+            row += batch.num_rows() as u64;
+            file.guarded(before, || self.read_batch(file, &batch, readers, rules))
         };
         file.batches(&self.found, vec![group], ROWS)?.map(batch).collect()
     }
@@ -176,7 +193,7 @@ impl Columns {
 /// Ids, of which some rows may be null.
 struct IdColumn<'a> {
     array: &'a ArrayRef,
-    ids: Ids<'a>,
+    ids: Ids,
 }
 
 impl IdColumn<'_> {
@@ -227,7 +244,9 @@ impl<'a> BatchColumns<'a> {
                 part.push_history(lists.history.iter().map(|id| id.row(rules.news)), rules);
             }
             History::Readers(column, readers) => {
-                let span = readers.of(column.get(row));
+                let history = readers.of(column.get(row));
+                part.readers_without_history += u64::from(history.is_none());
+                let span = history.unwrap_or_default();
                 part.columns.history_starts.push(span.start);
                 part.columns.history_used.push(span.used);
                 part.columns.history_lengths.push(span.length);
@@ -253,12 +272,27 @@ impl<'a> BatchColumns<'a> {
         let Lists { shown, clicked, .. } = lists;
         let has_clicks = self.clicked.as_ref().is_some_and(|column| column.read(row, clicked));
         // Nearly every impression has one click; the order matters only for a long list.
+        clicked.iter_mut().for_each(|id| *id = id.canonical());
         clicked.sort_unstable();
-        let click = |id: &Id| match (has_clicks, rules.clicks) {
-            (true, _) => Some(u8::from(clicked.binary_search(id).is_ok())),
+        clicked.dedup();
+        let mut unseen = vec![true; clicked.len()];
+        let mut click = |id: Id| match (has_clicks, rules.clicks) {
+            (true, _) => Some(match clicked.binary_search(&id) {
+                Ok(place) => {
+                    unseen[place] = false;
+                    1
+                }
+                Err(_) => 0,
+            }),
             (false, ClickRule::Optional) => Some(NO_LABEL),
             (false, ClickRule::Required) => None,
         };
-        part.push_candidates(shown.iter().map(|id| Some(Shown { row: id.row(rules.news), click: click(id)? })))
+        let candidate = |id: &Id| {
+            let id = id.canonical();
+            Some(Shown { row: id.row(rules.news), click: click(id)? })
+        };
+        part.push_candidates(shown.iter().map(candidate))?;
+        part.clicks_not_shown += unseen.iter().filter(|&&it| it).count() as u64;
+        Ok(())
     }
 }

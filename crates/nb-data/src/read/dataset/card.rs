@@ -1,11 +1,15 @@
 //! The configuration of a data set, in the YAML header of its `README.md`.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Component, Path};
 
 use serde::Deserialize;
 
+use super::glob;
 use crate::error::DataError;
+
+/// The file with the header.
+const README: &str = "README.md";
 
 /// The largest README that is read.
 const LARGEST: u64 = 16 << 20;
@@ -17,13 +21,34 @@ pub(super) struct SplitPatterns {
     pub(super) patterns: Vec<String>,
 }
 
-/// What a data set's configuration says of its files.
+/// The files of a data set, as its configuration gives them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Card {
     /// The folder of the files, inside that of the data set.
     pub(super) folder: Option<String>,
     /// The splits; none if the names of the files decide.
     pub(super) splits: Vec<SplitPatterns>,
+}
+
+impl Card {
+    /// Checks that the patterns match some of the data set's files, as `datasets` does: one without a special character on
+    /// its own, the others of a split together.
+    pub(super) fn check(&self, folder: &Path, files: &[String]) -> Result<(), DataError> {
+        let is_missing = |pattern: &&String| !files.iter().any(|file| glob::matches(pattern, file));
+        for SplitPatterns { split, patterns } in &self.splits {
+            let missing: Vec<&String> = patterns.iter().filter(is_missing).collect();
+            let is_name = |pattern: &&&String| !pattern.contains(['*', '?', '[']);
+            let found = match missing.iter().find(is_name) {
+                Some(name) => format!("no data file {name:?} found, expected one for the split {split:?}"),
+                None if missing.len() == patterns.len() => {
+                    format!("no data file that matches {patterns:?} found, expected one for the split {split:?}")
+                }
+                None => continue,
+            };
+            return Err(DataError::DatasetCard { path: folder.join(README), found });
+        }
+        Ok(())
+    }
 }
 
 #[derive(Deserialize)]
@@ -72,7 +97,7 @@ impl Patterns {
 
 /// Reads the default configuration of a data set.
 pub(super) fn read(folder: &Path) -> Result<Card, DataError> {
-    let path = folder.join("README.md");
+    let path = folder.join(README);
     if !path.is_file() {
         return Ok(Card::default());
     }
@@ -86,7 +111,8 @@ pub(super) fn read(folder: &Path) -> Result<Card, DataError> {
     let text = String::from_utf8_lossy(&text);
     let Some(header) = header(&text) else { return Ok(Card::default()) };
     let header: Header = serde_yaml::from_str(header).map_err(|error| damaged(error.to_string()))?;
-    Ok(default_config(header.configs).map_err(damaged)?.map(Config::card).unwrap_or_default())
+    let config = default_config(header.configs).map_err(&damaged)?;
+    Ok(config.map(Config::card).transpose().map_err(damaged)?.unwrap_or_default())
 }
 
 /// Returns the text between the two lines of dashes at the beginning.
@@ -110,7 +136,13 @@ fn default_config(mut configs: Vec<Config>) -> Result<Option<Config>, String> {
 }
 
 impl Config {
-    fn card(self) -> Card {
+    fn card(self) -> Result<Card, String> {
+        let is_inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        if let Some(folder) = &self.data_dir
+            && !Path::new(folder).components().all(is_inside)
+        {
+            return Err(format!("data_dir {folder:?} found, expected a folder inside that of the data set"));
+        }
         let splits = match self.data_files {
             None => Vec::new(),
             Some(DataFiles::Patterns(patterns)) => {
@@ -120,6 +152,6 @@ impl Config {
                 splits.into_iter().map(|it| SplitPatterns { split: it.split, patterns: it.path.list() }).collect()
             }
         };
-        Card { folder: self.data_dir, splits }
+        Ok(Card { folder: self.data_dir, splits })
     }
 }

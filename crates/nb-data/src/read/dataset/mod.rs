@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use card::{Card, SplitPatterns};
+use card::SplitPatterns;
 
 use crate::error::DataError;
 
@@ -33,8 +33,8 @@ const MOST_DEPTH: usize = 32;
 ///
 /// The first of these that applies decides: the default configuration in the header of `README.md`
 /// (`configs`: `data_files`, `data_dir`); files such as `data/train-00000-of-00002.parquet`; folders, then files whose names
-/// contain a split's name or a synonym (`training`; `valid`, `dev`, `val`; `testing`, `eval`, `evaluation`); all files, which are the split
-/// `train`. If the files have several formats, the most frequent one counts.
+/// contain a split's name or a synonym (`training`; `valid`, `dev`, `val`; `testing`, `eval`, `evaluation`); all files, which
+/// are the split `train`. If the files have several formats, the most frequent one counts.
 ///
 /// ```
 /// use nb_data::read::dataset_files;
@@ -49,12 +49,14 @@ const MOST_DEPTH: usize = 32;
 /// ```
 ///
 /// # Errors
-/// If the folder cannot be read, its header is invalid, or it has no file of this split.
+/// If the folder cannot be read, its header is invalid or names files that do not exist, or it has no file of this split.
 pub fn dataset_files(folder: &Path, split: &str) -> Result<Vec<PathBuf>, DataError> {
-    let Card { folder: inside, splits } = card::read(folder)?;
+    let card = card::read(folder)?;
+    let inside = card.folder.as_deref();
     let base = inside.map_or_else(|| folder.to_owned(), |inside| folder.join(inside));
     let files = files_of(&base)?;
-    let splits = if splits.is_empty() { splits_by_name(&files) } else { splits };
+    card.check(folder, &files)?;
+    let splits = if card.splits.is_empty() { splits_by_name(&files) } else { card.splits };
     let resolved: Vec<(&str, Vec<&str>)> =
         splits.iter().map(|it| (it.split.as_str(), resolve(&it.patterns, &files))).collect();
     let format = most_frequent(resolved.iter().flat_map(|(_, files)| files));
