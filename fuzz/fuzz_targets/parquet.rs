@@ -29,13 +29,16 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     let news = IdIndex::new(["N1", "N2", "9000007"].map(Some));
-    let shown = CandidateColumns::ShownAndClicked { shown: path("article_ids_inview"), clicked: path("article_ids_clicked") };
+    let shown =
+        CandidateColumns::ShownAndClicked { shown: path("article_ids_inview"), clicked: path("article_ids_clicked") };
     let ebnerd = ImpressionLayout { id: path("impression_id"), candidates: shown, history: HistoryColumns::Absent };
     for layout in [ImpressionLayout::mind(), ebnerd, ImpressionLayout::ebnerd(&file)] {
         let (path, clicks) = (file.clone(), ClickRule::Optional);
         let source = BehaviorSource { path, history: 3, clicks, allowed_unusable: 1.0 };
         if let Ok(behaviors) = Behaviors::read_parquet(&source, &layout, &news) {
-            assert!((0..behaviors.len()).all(|i| !behaviors.candidates(i).is_empty() && behaviors.history(i).len() <= 3));
+            assert!(
+                (0..behaviors.len()).all(|i| !behaviors.candidates(i).is_empty() && behaviors.history(i).len() <= 3)
+            );
         }
     }
 });
