@@ -92,7 +92,7 @@ fn invalid_articles_are_refused() {
             good.replace("finance\t", "sports\t").replace("weather\t", "sports\t").into(),
             &["train.tsv", "\"sports\"", "two"],
         ),
-        (b"\xff\xfe\n".repeat(5), &["train.tsv", "not UTF-8"]),
+        (b"\xff\xfe\n".repeat(5), &["train.tsv", "not valid text in their encoding"]),
     ];
     for (content, parts) in refused {
         place.write("train.tsv", content);

@@ -156,12 +156,9 @@ mod tests {
             assert!(repository.snapshot().unwrap_err().ends_with(lacks));
             repository.link("abc", file, "1").unwrap();
         }
-        assert!(
-            repository
-                .snapshot()
-                .unwrap_err()
-                .ends_with("has neither tokenizer.json nor vocab.txt nor vocab.json with merges.txt")
-        );
+        assert!(repository.snapshot().unwrap_err().ends_with(
+            "has neither tokenizer.json nor vocab.txt nor vocab.json with merges.txt nor sentencepiece.bpe.model"
+        ));
         repository.link("abc", "vocab.json", "1").unwrap();
         assert!(repository.snapshot().is_err());
         repository.link("abc", "merges.txt", "1").unwrap();

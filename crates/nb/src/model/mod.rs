@@ -42,8 +42,10 @@ impl TextModel {
     /// If the folder contains only an encoder.
     pub(crate) fn trained(&self) -> Result<&Description> {
         self.description().with_context(|| match self {
-            Self::Cpu(model) if model.missing_head().is_some() => {
-                format!("--model {}", model.missing_head().unwrap_or_default())
+            Self::Cpu(model)
+                if let Some(reason) = model.missing_head().filter(|reason| !reason.contains(DESCRIPTION_FILE)) =>
+            {
+                format!("--model has no {DESCRIPTION_FILE}, and {reason}")
             }
             _ => format!("--model has no {DESCRIPTION_FILE}: it contains an encoder without a trained head"),
         })
