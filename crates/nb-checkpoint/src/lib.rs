@@ -46,6 +46,7 @@ mod layout;
 mod location;
 mod names;
 mod parameters;
+mod repository;
 mod sentence_transformers;
 mod tensor_bytes;
 mod tensor_file;

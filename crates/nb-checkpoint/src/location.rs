@@ -8,11 +8,9 @@ use std::str::FromStr;
 use crate::error::CheckpointError;
 use crate::files::{CONFIG_FILE, is_plain_name};
 #[cfg(feature = "hub")]
-use crate::hub::{self, Repository};
+use crate::hub;
+use crate::repository::{MAIN, Repository};
 use crate::weight_files::missing;
-
-/// The revision of a name without one.
-const MAIN: &str = "main";
 
 /// The location of a checkpoint: a folder on disk or a repository on the hub.
 ///
@@ -66,8 +64,7 @@ impl fmt::Display for CheckpointLocation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Folder(path) => path.display().fmt(f),
-            Self::Hub { owner, name, revision } if revision == MAIN => write!(f, "hf:{owner}/{name}"),
-            Self::Hub { owner, name, revision } => write!(f, "hf:{owner}/{name}@{revision}"),
+            Self::Hub { owner, name, revision } => Repository { owner, name, revision }.fmt(f),
         }
     }
 }

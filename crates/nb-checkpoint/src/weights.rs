@@ -79,9 +79,9 @@ impl Weights {
         }
     }
 
-    /// Returns the tensors of the encoder under their current names in `BertModel`. The files have the
-    /// names of `family`; they may use the family's prefix and, for LayerNorm's parameters, the old names `gamma` and `beta`. Tensors outside the encoder are skipped, and
-    /// unusual ones are logged. Of several files, those that have no tensor of the encoder are not opened.
+    /// Returns the tensors of the encoder under their current names in `BertModel`. The files have the names of `family`; they may use
+    /// the family's prefix and, for LayerNorm's parameters, the old names `gamma` and `beta`. Tensors outside the encoder are skipped,
+    /// and unusual ones are logged. Of several files, those that have no tensor of the encoder are not opened.
     ///
     /// # Errors
     /// If a file is truncated, malformed, or a pickle with more than tensors and containers; if one that the index names

@@ -96,6 +96,11 @@ fn a_classifier_with_other_labels_is_refused_with_both_lists() {
         train("teacher={checkpoint: classifier}").failed(&[&found, &topics, "id2label", "teacher.train.epochs"]);
     }
     assert!(!place.exists("other-teacher"));
+    // A regression is no classifier: its encoder is trained with a new head, as any other checkpoint.
+    relabel(&place, &["LABEL_0"]);
+    place.train(&["method.name=kd", "teacher={checkpoint: classifier}", "output=scored"]).done();
+    assert!(place.exists("scored-teacher"));
+    relabel(&place, &["NEG", "NEU", "POS"]);
     // Its encoder can be trained for other topics.
     let sets = ["method.name=kd", "teacher={checkpoint: classifier, train: {epochs: 1}}", "output=other"];
     place.train(&sets).done();

@@ -6,8 +6,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::repository::Repository;
 use crate::files::{CONFIG_FILE, is_plain_name};
+use crate::repository::Repository;
 use crate::weight_files::missing;
 
 /// The files of which a model needs one group: those of a vocabulary.

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use super::cache::CachedRepository;
 use super::client::{Client, RemoteFile};
-use super::repository::Repository;
 use super::settings::Settings;
 use super::verify::verify;
 use crate::error::CheckpointError;
 use crate::files::{CONFIG_FILE, LIBRARY_FILE, MODULES_FILE, POOLING_FILE, SENTENCE_FILE};
+use crate::repository::Repository;
 use crate::sentence_transformers::module_files;
 use crate::weight_files::{Form, ShardIndex};
 

@@ -6,14 +6,12 @@
 mod cache;
 mod client;
 mod download;
-mod repository;
 mod settings;
 #[cfg(test)]
 mod tests;
 mod verify;
 
 pub(crate) use download::{cached, download};
-pub(crate) use repository::Repository;
 
 /// Log filter directives, in the syntax of `tracing_subscriber::EnvFilter`, that limit the HTTP client to warnings. At
 /// `trace`, the client logs requests byte by byte, including the hub's token. A program that logs adds these directives

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use super::cache::CachedRepository;
 use super::download::download_with;
-use super::repository::Repository;
 use super::settings::{Environment, Settings};
+use crate::repository::Repository;
 
 const MAIN_COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const OTHER_COMMIT: &str = "fedcba9876543210fedcba9876543210fedcba98";

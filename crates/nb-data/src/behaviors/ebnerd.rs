@@ -24,11 +24,13 @@ pub(super) fn article_format(fields: &[Field]) -> Format {
             Field::Abstract => "subtitle",
         })
     };
-    Format::Parquet(KeyLayout {
-        label: Some(KeyPath::fixed("category_str").into()),
-        text: fields.iter().map(column).collect(),
-        id: Some(KeyPath::fixed("article_id")),
-    })
+    format_with(fields.iter().map(column).collect())
+}
+
+/// Returns the format of the articles with these columns as texts.
+fn format_with(text: Vec<KeyPath>) -> Format {
+    let label = Some(KeyPath::fixed("category_str").into());
+    Format::Parquet(KeyLayout { label, text, id: Some(KeyPath::fixed("article_id")) })
 }
 
 /// Returns the folder around that of a file.
@@ -101,11 +103,7 @@ impl EbnerdFiles {
     /// # Errors
     /// If a name is empty.
     pub fn articles(&self, texts: &[&str]) -> Result<Source, DataError> {
-        let layout = KeyLayout {
-            label: Some(KeyPath::fixed("category_str").into()),
-            text: texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?,
-            id: Some(KeyPath::fixed("article_id")),
-        };
-        Ok(Source { labels: LabelRule::Optional, ..Source::labelled(&self.articles, Format::Parquet(layout)) })
+        let format = format_with(texts.iter().map(|text| text.parse()).collect::<Result<_, _>>()?);
+        Ok(Source { labels: LabelRule::Optional, ..Source::labelled(&self.articles, format) })
     }
 }

@@ -138,10 +138,7 @@ impl Behaviors {
             #[cfg(feature = "parquet")]
             ImpressionForm::Parquet(layout) => Self::read_parquet(source, layout, news),
             #[cfg(not(feature = "parquet"))]
-            ImpressionForm::Parquet(_) => Err(DataError::Unsuitable {
-                file: source.path.display().to_string(),
-                problem: "cannot read Parquet in this build, expected one with the feature `parquet`",
-            }),
+            ImpressionForm::Parquet(_) => Err(DataError::no_parquet(source.path.display().to_string())),
         }
     }
 

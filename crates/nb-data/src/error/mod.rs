@@ -280,7 +280,7 @@ pub enum DataError {
     Unsuitable {
         /// The file or stream.
         file: String,
-        /// What was found, and what was expected.
+        /// The problem, and the expected input.
         problem: &'static str,
     },
 
@@ -351,4 +351,12 @@ fn after(row: u64) -> String {
 /// Returns a file and a line, or the file alone for line 0.
 fn place(file: &str, line: u64) -> String {
     if line == 0 { file.to_owned() } else { format!("{file}:{line}") }
+}
+
+#[cfg(not(feature = "parquet"))]
+impl DataError {
+    /// Returns the error of a Parquet file in a build that cannot read it.
+    pub(crate) fn no_parquet(file: String) -> Self {
+        Self::Unsuitable { file, problem: "cannot read Parquet in this build, expected one with the feature `parquet`" }
+    }
 }

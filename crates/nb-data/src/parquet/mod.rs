@@ -6,7 +6,8 @@
 //!
 //! Only the wanted columns are read, and memory holds one batch and the pages that it comes from: for each text column
 //! pages of at most 1 GiB each, and for each list column at most 2^24 entries, or 8 for each byte of its row group, up to 2^28.
-//! What a damaged or hostile file claims is compared with its length first; a panic of the `parquet` crate becomes an error.
+//! The sizes that a damaged or hostile file claims are compared with its length first; a panic of the `parquet` crate becomes
+//! an error.
 
 mod class_names;
 mod columns;
@@ -20,4 +21,4 @@ mod values;
 pub(crate) use columns::Found;
 pub(crate) use file::ParquetFile;
 pub(crate) use rows::{ParquetRows, wrong_type};
-pub(crate) use values::{array, bytes, is_text};
+pub(crate) use values::{array, bytes, integers, is_text};

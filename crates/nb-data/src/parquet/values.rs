@@ -44,6 +44,25 @@ pub(crate) fn bytes(array: &ArrayRef) -> Option<BinaryViewArray> {
     array.as_binary_view_opt().cloned().or_else(texts)
 }
 
+/// Returns the numbers of an array of integers of any width; `None` for another array.
+pub(crate) fn integers(array: &ArrayRef) -> Option<Vec<i128>> {
+    match array.data_type() {
+        DataType::Int8 => numbers::<Int8Type>(array),
+        DataType::Int16 => numbers::<Int16Type>(array),
+        DataType::Int32 => numbers::<Int32Type>(array),
+        DataType::Int64 => numbers::<Int64Type>(array),
+        DataType::UInt8 => numbers::<UInt8Type>(array),
+        DataType::UInt16 => numbers::<UInt16Type>(array),
+        DataType::UInt32 => numbers::<UInt32Type>(array),
+        DataType::UInt64 => numbers::<UInt64Type>(array),
+        _ => None,
+    }
+}
+
+fn numbers<T: ArrowPrimitiveType<Native: Into<i128>>>(array: &ArrayRef) -> Option<Vec<i128>> {
+    Some(array.as_primitive_opt::<T>()?.values().iter().map(|&number| number.into()).collect())
+}
+
 /// Returns the array of a column in a batch, and the structs around it, whose rows may be null.
 pub(crate) fn array(batch: &RecordBatch, column: &Found) -> Option<(ArrayRef, Vec<ArrayRef>)> {
     let (first, rest) = column.names.split_first()?;
@@ -87,15 +106,7 @@ impl<'a> Values<'a> {
             }),
             DataType::Float32 => reals::<Float32Type>(array),
             DataType::Float64 => reals::<Float64Type>(array),
-            DataType::Int8 => numbers::<Int8Type>(array),
-            DataType::Int16 => numbers::<Int16Type>(array),
-            DataType::Int32 => numbers::<Int32Type>(array),
-            DataType::Int64 => numbers::<Int64Type>(array),
-            DataType::UInt8 => numbers::<UInt8Type>(array),
-            DataType::UInt16 => numbers::<UInt16Type>(array),
-            DataType::UInt32 => numbers::<UInt32Type>(array),
-            DataType::UInt64 => numbers::<UInt64Type>(array),
-            _ => None,
+            _ => integers(array).map(Kind::Whole),
         };
         Self { kind: kind.unwrap_or(Kind::Missing), array, around, names }
     }
@@ -133,10 +144,6 @@ impl<'a> Values<'a> {
             },
         }
     }
-}
-
-fn numbers<'a, T: ArrowPrimitiveType<Native: Into<i128>>>(array: &ArrayRef) -> Option<Kind<'a>> {
-    Some(Kind::Whole(array.as_primitive_opt::<T>()?.values().iter().map(|&number| number.into()).collect()))
 }
 
 fn reals<'a, T: ArrowPrimitiveType<Native: Into<f64>>>(array: &ArrayRef) -> Option<Kind<'a>> {

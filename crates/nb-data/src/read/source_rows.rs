@@ -66,10 +66,7 @@ impl FileRows {
             #[cfg(feature = "parquet")]
             Format::Parquet(layout) => Ok(Self::Parquet(Box::new(ParquetRows::open(path, layout, reading.labels)?))),
             #[cfg(not(feature = "parquet"))]
-            Format::Parquet(_) => Err(DataError::Unsuitable {
-                file: name,
-                problem: "cannot read Parquet in this build, expected one with the feature `parquet`",
-            }),
+            Format::Parquet(_) => Err(DataError::no_parquet(name)),
             format => {
                 let rows = articles(Input::open(path, reading.encoding)?, &name, format, reading.labels)?;
                 Ok(Self::Text(Box::new(rows)))

@@ -127,13 +127,11 @@ impl Compute {
         if matches!(device, tch::Device::Cuda(_)) && is_for_cpu(folder)? {
             if self.device != DeviceOption::Auto {
                 bail!(
-                    "{}: its classifier, or its Dense modules, were made elsewhere and are computed on the CPU only; use --device cpu",
+                    "{}: a classifier or Dense modules that no run made are computed on the CPU only; use --device cpu",
                     folder.display()
                 );
             }
-            tracing::info!(
-                "using the CPU, which alone computes classifiers and Dense modules that were made elsewhere"
-            );
+            tracing::info!("using the CPU, because the model has a classifier or Dense modules that no run made");
             return Ok(None);
         }
         match device {

@@ -1,13 +1,12 @@
 //! Lists of ids in a batch of rows: list columns of numbers or texts, or texts with spaces between the ids.
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type, UInt32Type, UInt64Type};
-use arrow_array::{Array, ArrayRef, ArrowPrimitiveType, BinaryViewArray};
+use arrow_array::{Array, ArrayRef, BinaryViewArray};
 use arrow_schema::DataType;
 
 use super::super::parse::tokens;
 use crate::IdIndex;
-use crate::parquet::{bytes, is_text};
+use crate::parquet::{bytes, integers, is_text};
 
 /// Rows decoded at a time.
 pub(super) const ROWS: usize = 4096;
@@ -60,18 +59,11 @@ pub(super) fn is_id(data_type: &DataType) -> bool {
 
 impl Ids {
     pub(super) fn new(array: &ArrayRef) -> Self {
-        match array.data_type() {
-            other if is_text(other) => bytes(array).map_or(Self::Missing, Self::Texts),
-            DataType::Int8 => numbers::<Int8Type>(array),
-            DataType::Int16 => numbers::<Int16Type>(array),
-            DataType::Int32 => numbers::<Int32Type>(array),
-            DataType::Int64 => numbers::<Int64Type>(array),
-            DataType::UInt8 => numbers::<UInt8Type>(array),
-            DataType::UInt16 => numbers::<UInt16Type>(array),
-            DataType::UInt32 => numbers::<UInt32Type>(array),
-            DataType::UInt64 => numbers::<UInt64Type>(array),
-            _ => Self::Missing,
-        }
+        let ids = match array.data_type() {
+            other if is_text(other) => bytes(array).map(Self::Texts),
+            _ => integers(array).map(Self::Numbers),
+        };
+        ids.unwrap_or(Self::Missing)
     }
 
     /// Returns an id; `None` for a text that is not UTF-8.
@@ -81,13 +73,6 @@ impl Ids {
             Self::Texts(texts) => str::from_utf8(texts.value(at)).ok().map(Id::Text),
             Self::Missing => None,
         }
-    }
-}
-
-fn numbers<T: ArrowPrimitiveType<Native: Into<i128>>>(array: &ArrayRef) -> Ids {
-    match array.as_primitive_opt::<T>() {
-        Some(array) => Ids::Numbers(array.values().iter().map(|&number| number.into()).collect()),
-        None => Ids::Missing,
     }
 }
 

@@ -1,9 +1,7 @@
 //! The models: the sources of their weights, and their shapes.
 
-use std::path::Path;
-
 use anyhow::Result;
-use nb_checkpoint::{BertConfig, Description, SavedClassifier};
+use nb_checkpoint::{BertConfig, SavedClassifier};
 use nb_train::method::TeacherRole;
 use nb_train::model::format_bytes;
 use nb_train::plan::{ModelSource, Plan, StudentStart};
@@ -41,7 +39,10 @@ pub(super) fn origins(page: &mut Page, plan: &Plan) -> Result<()> {
         (TeacherRole::Frozen, folders) => {
             for folder in folders {
                 page.line("trained", folder.display());
-                if let Some(classifier) = own_classifier(plan, folder)? {
+                // The model of a run has no class of transformers for its head.
+                if !plan.ranks
+                    && let Some(classifier) = SavedClassifier::read(folder)?
+                {
                     page.line("head", classifier_line(&classifier));
                 }
             }
@@ -70,14 +71,6 @@ fn role(plan: &Plan) -> &'static str {
         }
         (TeacherRole::Absent, ..) => "none; the checkpoint provides the tokenizer of the student",
     }
-}
-
-/// Returns the classifier that stands on a trained teacher, if it was not trained by a run.
-fn own_classifier(plan: &Plan, folder: &Path) -> Result<Option<SavedClassifier>> {
-    if plan.ranks || Description::read(folder)?.is_some() {
-        return Ok(None);
-    }
-    Ok(SavedClassifier::read(folder)?)
 }
 
 fn classifier_line(classifier: &SavedClassifier) -> String {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// The revision of a name without one.
-const MAIN: &str = "main";
+pub(crate) const MAIN: &str = "main";
 
 /// A repository at a branch, a tag or a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,14 +15,15 @@ pub(crate) struct Repository<'a> {
     pub(crate) revision: &'a str,
 }
 
+#[cfg(feature = "hub")]
 impl Repository<'_> {
     /// Returns the hub's name of the repository.
-    pub(super) fn id(&self) -> String {
+    pub(crate) fn id(&self) -> String {
         format!("{}/{}", self.owner, self.name)
     }
 
     /// Returns true if the revision is the full hash of a commit, which never changes.
-    pub(super) fn is_commit(&self) -> bool {
+    pub(crate) fn is_commit(&self) -> bool {
         self.revision.len() == 40 && self.revision.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
     }
 }
