@@ -106,7 +106,7 @@ impl Confusion {
 }
 
 impl ClassCounts {
-    fn none(class: usize) -> Self {
+    pub(crate) fn none(class: usize) -> Self {
         Self { class, true_positive: 0, false_positive: 0, false_negative: 0 }
     }
 

@@ -7,6 +7,7 @@
 //! | question | answer |
 //! | --- | --- |
 //! | how many rows are right, which classes are confused | [`Confusion`], [`accuracy`], [`macro_f1`] |
+//! | how good are sets of labels, and which thresholds suit them | [`MultiLabel`], [`average_precision`] |
 //! | how good is one ranked list | [`RankedList`]: AUC, MRR, nDCG@k, recall@k |
 //! | how good is a recommender | [`ranking`], and [`each_impression`] for the values behind its means |
 //! | how good is a search, from the top of its rankings | [`query_metrics`], [`Retrieved`]: nDCG@k, MRR@k, recall@k |
@@ -26,12 +27,14 @@
 //! gives the same bits on any number of threads.
 
 mod auc;
+mod average_precision;
 mod bootstrap;
 mod calibration;
 mod confusion;
 mod error;
 mod holm;
 mod mrr;
+mod multi_label;
 mod ndcg;
 mod paired;
 mod ranked;
@@ -41,11 +44,13 @@ mod resample;
 mod retrieved;
 mod spread;
 
+pub use average_precision::average_precision;
 pub use bootstrap::{Interval, bootstrap_mean};
 pub use calibration::{Calibration, CalibrationBin, calibration};
 pub use confusion::{ClassCounts, Confusion, ConfusionCell, accuracy, macro_f1};
 pub use error::Error;
 pub use holm::holm;
+pub use multi_label::{Decided, MultiLabel};
 pub use paired::{PairedTest, paired_bootstrap};
 pub use ranked::{RankedList, ranks};
 pub use ranking::{Impression, ImpressionMetrics, Ranking, each_impression, ranking};

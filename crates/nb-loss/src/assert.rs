@@ -35,6 +35,15 @@ pub(crate) fn one_label_per_row(logits: &Tensor, labels: &Tensor) {
     assert!(kind == Kind::Int64, "labels are {kind:?}, expected Int64");
 }
 
+/// Checks that there is one target for each logit.
+#[track_caller]
+pub(crate) fn one_target_per_logit(logits: &Tensor, targets: &Tensor) {
+    rows("logits", logits);
+    let (size, kind) = (targets.size(), targets.kind());
+    assert!(size == logits.size(), "targets have shape {size:?}, expected {:?}, that of the logits", logits.size());
+    assert!(is_floating(kind), "targets are {kind:?}, expected a floating-point kind");
+}
+
 /// Checks that there is one temperature for each row of logits. Their values are on the device and are not checked.
 #[track_caller]
 pub(crate) fn one_temperature_per_row(logits: &Tensor, temperatures: &Tensor) {
@@ -45,10 +54,11 @@ pub(crate) fn one_temperature_per_row(logits: &Tensor, temperatures: &Tensor) {
         "temperatures have shape {size:?}, expected [{n_rows}] for logits of {:?}",
         logits.size()
     );
-    assert!(
-        matches!(kind, Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double),
-        "temperatures are {kind:?}, expected a floating-point kind"
-    );
+    assert!(is_floating(kind), "temperatures are {kind:?}, expected a floating-point kind");
+}
+
+fn is_floating(kind: Kind) -> bool {
+    matches!(kind, Kind::Half | Kind::BFloat16 | Kind::Float | Kind::Double)
 }
 
 /// Checks that there is at least one teacher and that all have the same rows. Returns the first teacher's logits.

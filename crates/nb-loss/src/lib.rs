@@ -6,6 +6,10 @@
 //! ([`flsw_temperatures`], [`cwsm_temperatures`]) and one teacher out of several ([`mean_logits`],
 //! [`logits_weighted_by_loss`]). [`agreement`] is for the log.
 //!
+//! Where a row has one label of C, logits become probabilities by a softmax. Where it has any number of labels, each label has
+//! a sigmoid of its own: [`binary_cross_entropy`], [`binary_soft_loss`], [`logits_weighted_by_binary_loss`],
+//! [`binary_agreement`].
+//!
 //! [`soft_loss`] covers every form of the soft loss. [`soft_cross_entropy`], [`soft_kl_divergence`] and
 //! [`distillation_loss`] are its usual forms for users of this crate; the trainer of this workspace needs only the
 //! general one.
@@ -68,6 +72,7 @@
 
 mod agreement;
 mod assert;
+mod binary;
 mod cosine;
 mod distance;
 mod hard;
@@ -93,6 +98,7 @@ mod laws;
 mod testing;
 
 pub use agreement::agreement;
+pub use binary::{binary_agreement, binary_cross_entropy, binary_soft_loss};
 pub use cosine::cosine_distance;
 pub use distance::squared_distance;
 pub use hard::{IGNORE, hard_cross_entropy, weighted_cross_entropy};
@@ -105,7 +111,7 @@ pub use soft_cross_entropy::soft_cross_entropy;
 pub use soft_kl_divergence::soft_kl_divergence;
 pub use softmax::{log_softmax_with_temperature, softmax_with_temperature};
 pub use state::state_mse;
-pub use teachers::{logits_weighted_by_loss, mean_logits};
+pub use teachers::{logits_weighted_by_binary_loss, logits_weighted_by_loss, mean_logits};
 pub use temperature::{LEAST_TEMPERATURE, cwsm_temperatures, flsw_temperatures};
 pub use total::{Distillation, distillation_loss};
 

@@ -85,11 +85,7 @@ pub struct Soft<'a> {
 /// assert!((loss.double_value(&[]) - (1.0 + 4.0) * 2f64.ln() / 2.0).abs() < 1e-12);
 /// ```
 pub fn soft_loss(teacher_logits: &Tensor, student_logits: &Tensor, soft: &Soft, count: i64) -> Tensor {
-    assert::same_rows("logits", teacher_logits, student_logits);
-    if let Temperature::PerRow(temperatures) = soft.temperature {
-        assert::one_temperature_per_row(student_logits, temperatures);
-    }
-    assert::count(count);
+    soft.check(teacher_logits, student_logits, count);
     let kind = compute_kind(student_logits);
     let teacher = soft.temperature.divide(&teacher_logits.detach());
     let p = teacher.softmax(-1, None).to_kind(kind); // [rows, C]
@@ -99,19 +95,44 @@ pub fn soft_loss(teacher_logits: &Tensor, student_logits: &Tensor, soft: &Soft, 
         // Log-softmax is finite even where p rounds to 0, so 0·log 0 is 0.
         SoftLoss::KlDivergence => p * (teacher.log_softmax(-1, None).to_kind(kind) - log_q),
     }; // [rows, C]
-    let sum = match (soft.scaling, soft.temperature) {
+    mean(&weighted_sum(&terms, soft, student_logits), count, student_logits)
+}
+
+/// Returns the sum of terms `[rows, C]` of which each row has the factor of its scaling.
+pub(crate) fn weighted_sum(terms: &Tensor, soft: &Soft, student_logits: &Tensor) -> Tensor {
+    let kind = compute_kind(student_logits);
+    match (soft.scaling, soft.temperature) {
         (SoftScaling::Plain, _) => terms.sum(kind),
         (SoftScaling::TemperatureSquared, Temperature::Same(t)) => terms.sum(kind) * (t * t),
         (SoftScaling::TemperatureSquared, Temperature::PerRow(ts)) => {
             (terms * column(ts, student_logits).square()).sum(kind)
         }
-    };
-    mean(&sum, count, student_logits)
+    }
+}
+
+impl Default for Soft<'_> {
+    /// The cross entropy at temperature 1.
+    fn default() -> Self {
+        Self { loss: SoftLoss::CrossEntropy, temperature: Temperature::Same(1.0), scaling: SoftScaling::Plain }
+    }
+}
+
+impl Soft<'_> {
+    /// Checks the arguments of a soft loss.
+    #[track_caller]
+    pub(crate) fn check(&self, teacher_logits: &Tensor, student_logits: &Tensor, count: i64) {
+        assert::same_rows("logits", teacher_logits, student_logits);
+        match self.temperature {
+            Temperature::Same(temperature) => assert::temperature(temperature),
+            Temperature::PerRow(temperatures) => assert::one_temperature_per_row(student_logits, temperatures),
+        }
+        assert::count(count);
+    }
 }
 
 impl Temperature<'_> {
     /// Divides `logits` `[rows, C]` by their temperatures.
-    fn divide(self, logits: &Tensor) -> Tensor {
+    pub(crate) fn divide(self, logits: &Tensor) -> Tensor {
         match self {
             Temperature::Same(t) => softmax::tempered(logits, t),
             Temperature::PerRow(ts) => logits.to_kind(compute_kind(logits)) / column(ts, logits),

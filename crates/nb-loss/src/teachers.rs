@@ -3,7 +3,7 @@
 use tch::{Reduction, Tensor};
 
 use crate::reduce::compute_kind;
-use crate::{IGNORE, assert};
+use crate::{IGNORE, assert, binary};
 
 /// The mean of several teachers' logits: Σ_i v_i / n.
 ///
@@ -61,8 +61,41 @@ pub fn logits_weighted_by_loss(logits: &[Tensor], labels: &Tensor) -> Tensor {
         IGNORE,
         0.0, // label smoothing
     ); // [teachers, rows], 0 for all teachers where there is no label: equal weights
+    weighted(&stacked, &losses)
+}
+
+/// The same for multi-label classification: v = Σ_i w_i·v_i with w = softmax over the teachers of −Σ_c BCE(v_ic, y_c), the
+/// logarithm of the probability that teacher i assigns to the row's labels. Rows whose targets are [`IGNORE`] take the mean of
+/// the teachers.
+///
+/// # Shapes
+/// As in [`logits_weighted_by_loss`]; `targets` `[rows, C]` as in [`binary_cross_entropy`](crate::binary_cross_entropy).
+///
+/// # Panics
+/// No teacher, shapes that differ, targets that are not floating-point numbers.
+///
+/// ```
+/// use tch::Tensor;
+///
+/// // The teachers give the label 3/4 and 1/4.
+/// let teachers = [Tensor::from_slice2(&[[3f64.ln()]]), Tensor::from_slice2(&[[-3f64.ln()]])];
+/// let logits = nb_loss::logits_weighted_by_binary_loss(&teachers, &Tensor::from_slice2(&[[1.0]]));
+/// assert!((logits.double_value(&[0, 0]) - 0.5 * 3f64.ln()).abs() < 1e-12);
+/// ```
+pub fn logits_weighted_by_binary_loss(logits: &[Tensor], targets: &Tensor) -> Tensor {
+    let stacked = stacked(logits); // [teachers, rows, C]
+    let loss = |teacher: i64| {
+        let each = binary::each_cross_entropy(&stacked.get(teacher), targets, None);
+        each.sum_dim_intlist(-1, false, None)
+    };
+    let losses: Vec<Tensor> = (0..logits.len() as i64).map(loss).collect();
+    weighted(&stacked, &Tensor::stack(&losses, 0))
+}
+
+/// Returns the mean of logits `[teachers, rows, C]`, weighted by the softmax of the negative losses `[teachers, rows]`.
+fn weighted(logits: &Tensor, losses: &Tensor) -> Tensor {
     let weights = (-losses).softmax(0, None).unsqueeze(-1); // [teachers, rows, 1]
-    (stacked * weights).sum_dim_intlist(0, false, None)
+    (logits * weights).sum_dim_intlist(0, false, None)
 }
 
 /// Stacks the logits to `[teachers, rows, C]` without a gradient, in the compute kind of the first teacher's logits.

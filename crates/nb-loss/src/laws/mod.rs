@@ -14,6 +14,7 @@
 //! | golden values, in f32 and f64 | anything changes, extreme logits included |
 
 mod arguments;
+mod binary;
 mod losses;
 mod similarities;
 
