@@ -92,6 +92,46 @@ impl Labels {
     }
 }
 
+/// The numbers of the labels of each article, of which it may have none, one or several.
+///
+/// ```
+/// use nb_data::LabelNumbers;
+/// let numbers: LabelNumbers = [vec![2], vec![], vec![0, 1]].into_iter().collect();
+/// assert_eq!((numbers.of(0), numbers.of(1), numbers.of(2)), (&[2][..], &[][..], &[0, 1][..]));
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LabelNumbers {
+    /// The end of each article's numbers.
+    ends: Vec<usize>,
+    numbers: Vec<usize>,
+}
+
+impl LabelNumbers {
+    /// Returns the numbers of article `i`.
+    ///
+    /// # Panics
+    /// If there is no such article.
+    #[must_use]
+    pub fn of(&self, i: usize) -> &[usize] {
+        let start = i.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.numbers[start..self.ends[i]]
+    }
+
+    /// Adds an article.
+    pub fn push(&mut self, numbers: impl IntoIterator<Item = usize>) {
+        self.numbers.extend(numbers);
+        self.ends.push(self.numbers.len());
+    }
+}
+
+impl<I: IntoIterator<Item = usize>> FromIterator<I> for LabelNumbers {
+    fn from_iter<T: IntoIterator<Item = I>>(articles: T) -> Self {
+        let mut all = Self::default();
+        articles.into_iter().for_each(|numbers| all.push(numbers));
+        all
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

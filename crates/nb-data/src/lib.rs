@@ -41,7 +41,7 @@ pub mod tokenizer;
 pub use batch::{BatchSize, TokenBatch, Tokens};
 pub use error::{DataError, TokenizerError};
 pub use ids::{IdIndex, Repeated};
-pub use labels::Labels;
+pub use labels::{LabelNumbers, Labels};
 pub use missing::MissingFile;
 #[cfg(feature = "tokenize")]
 pub use store::TokenStore;

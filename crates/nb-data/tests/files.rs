@@ -261,16 +261,17 @@ fn json_lines_with_nested_keys_labels_and_ids() {
 #[test]
 fn labels_in_separated_columns_and_flags() {
     let folder = tempfile::tempdir().unwrap();
-    let separated = LabelLayout::Separated { column: Column::Number(0), separator: "|".into() };
+    let separated = LabelLayout::Several { columns: vec![Column::Number(0)], separator: Some("|".into()) };
     let layout = CsvLayout { label: Some(separated), ..csv(",") };
     let text = "sport|world,a\n world | ,b\n|,c\nsport,d\n";
     let source = Source::labelled(file(&folder, "a.csv", text), Format::Csv(layout.clone()));
     check(&source, &["1 sport+world|a|", "2 world|b|", "3 without a label", "4 sport|d|"]);
-    let nothing = LabelLayout::Separated { column: Column::Number(0), separator: String::new() };
+    let nothing = LabelLayout::Several { columns: vec![Column::Number(0)], separator: Some(String::new()) };
     let error = rows(&Source { format: Format::Csv(CsvLayout { label: Some(nothing), ..layout }), ..source.clone() });
     assert!(error.unwrap_err().ends_with("the separator of the labels is empty, expected one or more characters"));
     for format in [
         Format::Csv(CsvLayout { label: Some(LabelLayout::Flags(vec![])), ..csv(",") }),
+        Format::Csv(CsvLayout { label: Some(LabelLayout::Several { columns: vec![], separator: None }), ..csv(",") }),
         json(KeyLayout { label: Some(LabelLayout::Flags(vec![])), ..KeyLayout::text("a").unwrap() }),
     ] {
         let error = rows_error(&Source { format, ..source.clone() });
@@ -298,17 +299,42 @@ fn labels_in_separated_columns_and_flags() {
     check(&source, &expected);
     expected[3] = "5 |d|";
     expected[6] = "8 world|g|";
-    check(&Source { labels: LabelRule::Optional, ..source }, &expected);
+    check(&Source { labels: LabelRule::Optional, ..source.clone() }, &expected);
+    expected[6] = "8 with too few columns";
+    check(&Source { labels: LabelRule::AnyNumber, ..source }, &expected);
 
     let lines = "{\"t\": \"a\", \"s\": 1, \"w\": true}\n{\"t\": \"b\", \"s\": 0.0}\n{\"t\": \"c\", \"s\": [1]}\n";
     let layout =
         KeyLayout { label: Some(LabelLayout::Flags(vec![path("s"), path("w")])), ..KeyLayout::text("t").unwrap() };
     let source = Source::labelled(file(&folder, "c.jsonl", lines), json(layout));
     check(&source, &["1 s+w|a|", "2 without a label", "3 with a label column that is neither 0 nor 1"]);
-    let separated = LabelLayout::Separated { column: path("l"), separator: "/".into() };
+    let separated = LabelLayout::Several { columns: vec![path("l")], separator: Some("/".into()) };
     let layout = KeyLayout { label: Some(separated), ..KeyLayout::text("t").unwrap() };
     let lines = "{\"t\": \"a\", \"l\": \"x/y\"}\n{\"t\": \"b\", \"l\": [\"x/y\", 3]}\n";
     check(&Source::labelled(file(&folder, "d.jsonl", lines), json(layout)), &["1 x+y|a|", "2 x+y+3|b|"]);
+}
+
+/// A label in each column, as MIND's category and subcategory; a label that a row repeats counts once.
+#[test]
+fn labels_in_several_columns() {
+    let folder = tempfile::tempdir().unwrap();
+    let several = |separator: Option<&str>| LabelLayout::Several {
+        columns: vec![Column::Number(0), Column::Number(2)],
+        separator: separator.map(str::to_owned),
+    };
+    let layout = |separator| CsvLayout { label: Some(several(separator)), text: vec![Column::Number(1)], ..csv(",") };
+    let text = "sport,a,golf\nsport,b,\n,c,golf;sport\nsport,d,sport\n,e,\nf\n";
+    let source = Source::labelled(file(&folder, "a.csv", text), Format::Csv(layout(None)));
+    let source = Source { labels: LabelRule::AnyNumber, ..source };
+    let expected =
+        ["1 sport+golf|a|", "2 sport|b|", "3 golf;sport|c|", "4 sport|d|", "5 |e|", "6 with too few columns"];
+    check(&source, &expected);
+    let separated = Source { format: Format::Csv(layout(Some(";"))), ..source.clone() };
+    assert_eq!(rows(&separated).unwrap()[2], "3 golf+sport|c|");
+    let required = Source { labels: LabelRule::Required, ..source.clone() };
+    assert_eq!(rows(&required).unwrap()[4], "5 without a label");
+    let none = Source { format: Format::Csv(CsvLayout { label: None, ..layout(None) }), ..source };
+    assert!(rows(&none).unwrap_err().contains("no label column found"));
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::path::Path;
 
 use common::{checkpoint, file, folder, golden_tokenizer, tokenizer};
 use nb_data::read::{
-    Column, CsvLayout, Delimiter, Field, Format, Header, LabelRule, Quoting, Reason, ReasonCount, Source, read,
+    Column, CsvLayout, Delimiter, Field, Format, Header, LabelLayout, LabelRule, Quoting, Reason, ReasonCount, Source,
+    read,
 };
 use nb_data::store::Origin;
 use nb_data::{DataError, Labels, TokenBatch, TokenStore, Tokenizer};
@@ -57,11 +58,40 @@ fn labels_are_numbered_by_the_training_set() {
     let tokenizer = golden_tokenizer();
     let store = open(folder.path(), &mind(file(&folder, "news.tsv", NEWS)), &tokenizer);
     let labels = Labels::learn(["weather", "sports", "autos", "zoo"]).unwrap();
-    assert_eq!(store.encode_labels(&labels).unwrap(), [Some(1), Some(2), Some(0)]);
+    let numbers = store.encode_labels(&labels).unwrap();
+    assert_eq!([0, 1, 2].map(|i| numbers.of(i)), [[1], [2], [0]]);
     let labels = Labels::learn(["weather", "sports"]).unwrap();
     let text = store.encode_labels(&labels).unwrap_err().to_string();
     let tail = "news.tsv:4: unknown label \"autos\", expected one of the labels in the training data: [\"sports\", \"weather\"]";
     assert!(text.ends_with(tail), "{text}");
+}
+
+#[test]
+fn an_article_may_have_any_number_of_labels() {
+    let folder = folder();
+    let text = "world|sports,A goal in Paris\n,Rain\nzoo,The news\n";
+    let label = LabelLayout::Several { columns: vec![Column::Number(0)], separator: Some("|".into()) };
+    let layout = CsvLayout {
+        label: Some(label),
+        text: vec![Column::Number(1)],
+        header: Header::Absent,
+        delimiter: Delimiter::COMMA,
+        quoting: Quoting::Csv,
+    };
+    let source = Source::labelled(file(&folder, "a.csv", text), Format::Csv(layout));
+    let source = Source { labels: LabelRule::AnyNumber, ..source };
+    for origin in [Origin::Built, Origin::Found] {
+        let store = open(&folder.path().join("cache"), &source, &golden_tokenizer());
+        assert_eq!(store.origin(), &origin);
+        let labels = |i| store.labels(i).collect::<Vec<_>>();
+        assert_eq!([labels(0), labels(1), labels(2)], [vec!["sports", "world"], vec![], vec!["zoo"]]);
+        assert_eq!((store.label(0), store.label(1)), (Some("sports"), None));
+        let known = Labels::learn(["sports", "zoo"]).unwrap();
+        let numbers = store.known_labels(&known);
+        assert_eq!([0, 1, 2].map(|i| numbers.of(i)), [&[0][..], &[], &[1]]);
+        let error = store.encode_labels(&known).unwrap_err().to_string();
+        assert!(error.contains("a.csv:1: unknown label \"world\""), "{error}");
+    }
 }
 
 #[test]
@@ -73,6 +103,7 @@ fn every_setting_has_a_separate_store() {
     let cased = common::tokenizer(checkpoint(Some(r#"{"do_lower_case": false}"#)).path());
     let title = Source { format: Format::MindNews { fields: vec![Field::Title] }, ..source.clone() };
     let optional = Source { labels: LabelRule::Optional, ..source.clone() };
+    let any = Source { labels: LabelRule::AnyNumber, ..source.clone() };
     let changed = mind(file(&folder, "other.tsv", NEWS.replace("goal", "storm")));
     for (source, tokenizer, max_tokens) in [
         (&source, &tokenizer, 16),
@@ -80,11 +111,12 @@ fn every_setting_has_a_separate_store() {
         (&source, &cased, 16),
         (&title, &tokenizer, 16),
         (&optional, &tokenizer, 16),
+        (&any, &tokenizer, 16),
         (&changed, &tokenizer, 16),
     ] {
         assert!(TokenStore::open_or_build(&cache, source, tokenizer, max_tokens).unwrap().built());
     }
-    assert_eq!(fs::read_dir(&cache).unwrap().count(), 6);
+    assert_eq!(fs::read_dir(&cache).unwrap().count(), 7);
 
     // The same content under another path has the same store, whose name begins with the file's.
     fs::create_dir(folder.path().join("copy")).unwrap();

@@ -33,7 +33,7 @@ impl ParquetRows {
     pub(crate) fn open(path: &Path, layout: &KeyLayout, labels: LabelRule) -> Result<Self, DataError> {
         let file = ParquetFile::open(path)?;
         let Parts { paths, fields } = Parts::of(layout, IdRule::Optional, file.name())?;
-        if labels == LabelRule::Required && !fields.has_label() {
+        if labels.needs_column() && !fields.has_label() {
             return Err(DataError::NoLabelColumn { file: file.name().to_owned() });
         }
         let columns = paths.iter().map(|path| file.column(path.as_str())).collect::<Result<Vec<_>, _>>()?;

@@ -112,6 +112,15 @@ pub enum LabelRule {
     Required,
     /// A row without a label is an article without a label.
     Optional,
+    /// A row has any number of labels, also none; a format without labels is an error.
+    AnyNumber,
+}
+
+impl LabelRule {
+    /// Returns true if a format without labels is an error.
+    pub(crate) fn needs_column(self) -> bool {
+        self != Self::Optional
+    }
 }
 
 /// The layout of a CSV file.

@@ -18,12 +18,13 @@ use super::value::Value;
 pub enum LabelLayout<C> {
     /// A column that holds one label, or a list of labels in formats that have lists.
     One(C),
-    /// A column that holds any number of labels with a separator between them: `sports|world`.
-    Separated {
-        /// The column.
-        column: C,
-        /// The text between two labels.
-        separator: String,
+    /// Columns that each hold a label, none, or several: in formats that have lists as a list, else with a separator between
+    /// them, `sports|world`.
+    Several {
+        /// The columns.
+        columns: Vec<C>,
+        /// The text between two labels of a column.
+        separator: Option<String>,
     },
     /// Columns that hold 1 if the row has the label named by the column, else 0.
     Flags(Vec<C>),
@@ -39,8 +40,8 @@ impl<C> LabelLayout<C> {
     /// Returns the columns.
     pub(super) fn columns(&self) -> &[C] {
         match self {
-            Self::One(column) | Self::Separated { column, .. } => std::slice::from_ref(column),
-            Self::Flags(columns) => columns,
+            Self::One(column) => std::slice::from_ref(column),
+            Self::Several { columns, .. } | Self::Flags(columns) => columns,
         }
     }
 
@@ -51,7 +52,9 @@ impl<C> LabelLayout<C> {
     {
         Ok(match self {
             Self::One(column) => LabelPlaces::One(place(column)?),
-            Self::Separated { column, separator } => LabelPlaces::Separated(place(column)?, separator.clone()),
+            Self::Several { columns, separator } => {
+                LabelPlaces::Several(columns.iter().map(place).collect::<Result<_, E>>()?, separator.clone())
+            }
             Self::Flags(columns) => {
                 let flag = |column: &C| Ok((place(column)?, column.to_string()));
                 LabelPlaces::Flags(columns.iter().map(flag).collect::<Result<_, E>>()?)
@@ -64,7 +67,8 @@ impl<C> LabelLayout<C> {
 #[derive(Debug)]
 pub(super) enum LabelPlaces {
     One(usize),
-    Separated(usize, String),
+    /// The positions, and the separator.
+    Several(Vec<usize>, Option<String>),
     /// The position and the name of each label.
     Flags(Vec<(usize, String)>),
 }
@@ -77,9 +81,11 @@ pub(super) struct RowLabels {
 }
 
 impl RowLabels {
+    /// Adds a label that the row does not have yet.
     fn push(&mut self, label: &str) {
-        match self.first {
+        match &self.first {
             None => self.first = Some(label.to_owned()),
+            Some(first) if first == label || self.more.iter().any(|known| known == label) => {}
             Some(_) => self.more.push(label.to_owned()),
         }
     }
@@ -106,7 +112,8 @@ impl LabelPlaces {
     /// Returns the largest position.
     pub(super) fn last(&self) -> usize {
         match self {
-            Self::One(place) | Self::Separated(place, _) => *place,
+            Self::One(place) => *place,
+            Self::Several(places, _) => places.iter().copied().max().unwrap_or(0),
             Self::Flags(flags) => flags.iter().map(|(place, _)| *place).max().unwrap_or(0),
         }
     }
@@ -119,7 +126,11 @@ impl LabelPlaces {
         let mut labels = RowLabels::default();
         match self {
             Self::One(place) => labels.extend(value(*place)?.borrow(), None),
-            Self::Separated(place, separator) => labels.extend(value(*place)?.borrow(), Some(separator)),
+            Self::Several(places, separator) => {
+                for place in places {
+                    labels.extend(value(*place)?.borrow(), separator.as_deref());
+                }
+            }
             Self::Flags(flags) => {
                 for (place, name) in flags {
                     if value(*place)?.borrow().flag()? {

@@ -31,10 +31,12 @@ impl KeyLayout {
 /// Checks the places of labels.
 pub(super) fn check_label<C>(label: Option<&LabelLayout<C>>, name: &str) -> Result<(), DataError> {
     let problem = match label {
-        Some(LabelLayout::Separated { separator, .. }) if separator.is_empty() => {
+        Some(LabelLayout::Several { separator: Some(separator), .. }) if separator.is_empty() => {
             "the separator of the labels is empty, expected one or more characters"
         }
-        Some(LabelLayout::Flags(columns)) if columns.is_empty() => "no column of a label found, expected one or more",
+        Some(LabelLayout::Flags(columns) | LabelLayout::Several { columns, .. }) if columns.is_empty() => {
+            "no column of a label found, expected one or more"
+        }
         _ => return Ok(()),
     };
     Err(DataError::Unsuitable { file: name.to_owned(), problem })

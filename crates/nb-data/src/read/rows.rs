@@ -56,7 +56,7 @@ pub fn articles<R: BufRead>(
         Places::Columns(columns) => columns.label.is_some(),
         Places::Keys { fields, .. } => fields.has_label(),
     };
-    if labels == LabelRule::Required && !is_labelled {
+    if labels.needs_column() && !is_labelled {
         return Err(DataError::NoLabelColumn { file: name.to_owned() });
     }
     let undecided_layout = match format {
@@ -311,7 +311,7 @@ impl Columns {
 
     /// Returns the number of columns that a row must have.
     fn needed(&self, labels: LabelRule) -> usize {
-        let label = self.label.as_ref().filter(|_| labels == LabelRule::Required).map(LabelPlaces::last);
+        let label = self.label.as_ref().filter(|_| labels.needs_column()).map(LabelPlaces::last);
         // The configured number may be huge; no row has that many columns.
         self.first.max(self.second.unwrap_or(0)).max(label.unwrap_or(0)).saturating_add(1)
     }

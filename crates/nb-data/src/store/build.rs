@@ -57,7 +57,7 @@ impl Builder {
         let mut block = Vec::with_capacity(BLOCK);
         while block.len() < BLOCK {
             match rows.next().transpose()? {
-                // A store has one label per row; the first of several would be as wrong as the others.
+                // The first of several labels would be as wrong as the others.
                 Some(Row::Article(article)) if self.needs_one_label && !article.more_labels.is_empty() => {
                     self.content.skipped.add(SkippedRow { line: article.line, reason: Reason::SeveralLabels });
                 }
@@ -78,7 +78,8 @@ impl Builder {
             content.lines.push(article.line);
             content.ids.push_str(article.id.as_deref().unwrap_or_default());
             content.id_ends.push(content.ids.len() as u64);
-            content.labels.push(article.label.as_deref().map(|label| number(&mut self.labels, label)));
+            content.labels.extend(article.labels().map(|label| number(&mut self.labels, label)));
+            content.label_ends.push(content.labels.len() as u64);
         }
     }
 
@@ -89,8 +90,12 @@ impl Builder {
             places[number as usize] = place as u32;
             self.content.label_names.push(name.clone());
         }
-        for label in self.content.labels.iter_mut().flatten() {
-            *label = places[*label as usize];
+        let Content { labels, label_ends, .. } = &mut self.content;
+        labels.iter_mut().for_each(|label| *label = places[*label as usize]);
+        let mut start = 0;
+        for &end in &*label_ends {
+            labels[start..end as usize].sort_unstable();
+            start = end as usize;
         }
         self.content
     }

@@ -2,14 +2,15 @@
 //!
 //! ```text
 //! header   magic [8] · version u32 · bytes per token id u32 · key [32] · checksum [32]
-//!          rows u64 · tokens u64 · bytes of label names u64 · bytes of news ids u64
+//!          rows u64 · tokens u64 · bytes of label names u64 · bytes of news ids u64 · labels u64
 //!          per reason for skipping: count u64, first line u64
 //!          articles without a translation u64
 //! offsets  u64 [rows + 1]   start of each row's tokens; the last is the number of tokens
 //! lines    u64 [rows]
 //! id ends  u64 [rows]       end of each news id; an empty id means no id
+//! ends     u64 [rows]       end of each row's labels
 //! seconds  u32 [rows]       start of the second text, counted from the row's first token
-//! labels   u32 [rows]       position in the label names; u32::MAX means no label
+//! labels   u32 [labels]     positions in the label names, ascending in each row
 //! tokens   u16 or u32 [tokens]
 //! names    label names as a JSON list
 //! ids      news ids, one after the other
@@ -23,12 +24,11 @@ use std::ops::Range;
 use crate::read::{Reason, ReasonCount, Skipped};
 
 /// Increased with every change of the layout, or of the result of reading and tokenising the same source.
-pub(super) const VERSION: u32 = 4;
+pub(super) const VERSION: u32 = 5;
 
 const MAGIC: &[u8; 8] = b"nbtokens";
 const CHECKSUM: Range<usize> = 48..80;
-const HEADER: usize = 120 + 16 * Reason::ALL.len();
-const NO_LABEL: u32 = u32::MAX;
+const HEADER: usize = 128 + 16 * Reason::ALL.len();
 
 /// The content of a store in memory.
 #[derive(Debug, Default)]
@@ -37,7 +37,9 @@ pub(super) struct Content {
     pub(super) lines: Vec<u64>,
     pub(super) id_ends: Vec<u64>,
     pub(super) seconds: Vec<u32>,
-    pub(super) labels: Vec<Option<u32>>,
+    /// The end of each row's labels in `labels`.
+    pub(super) label_ends: Vec<u64>,
+    pub(super) labels: Vec<u32>,
     pub(super) tokens: Vec<u32>,
     pub(super) label_names: Vec<String>,
     pub(super) ids: String,
@@ -57,7 +59,7 @@ impl Content {
         header.extend_from_slice(&(if narrow { 2_u32 } else { 4 }).to_le_bytes());
         header.extend_from_slice(key);
         header.extend_from_slice(&[0; 32]);
-        let counts = [self.lines.len(), self.tokens.len(), names.len(), self.ids.len()];
+        let counts = [self.lines.len(), self.tokens.len(), names.len(), self.ids.len(), self.labels.len()];
         let skipped = self.skipped.counts();
         for count in counts {
             header.extend_from_slice(&(count as u64).to_le_bytes());
@@ -69,11 +71,11 @@ impl Content {
         header.extend_from_slice(&self.untranslated.to_le_bytes());
 
         let mut body = Vec::new();
-        for numbers in [&self.offsets, &self.lines, &self.id_ends] {
+        for numbers in [&self.offsets, &self.lines, &self.id_ends, &self.label_ends] {
             body.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
         }
         body.extend(self.seconds.iter().flat_map(|number| number.to_le_bytes()));
-        body.extend(self.labels.iter().flat_map(|label| label.unwrap_or(NO_LABEL).to_le_bytes()));
+        body.extend(self.labels.iter().flat_map(|label| label.to_le_bytes()));
         if narrow {
             body.extend(self.tokens.iter().flat_map(|&id| (id as u16).to_le_bytes()));
         } else {
@@ -100,6 +102,7 @@ pub(super) struct Layout {
     width: usize,
     lines: usize,
     id_ends: usize,
+    label_ends: usize,
     seconds: usize,
     labels: usize,
     ids: usize,
@@ -127,10 +130,11 @@ impl Layout {
         let (header, body) = checked_header(bytes, key)?;
         let width = u32_at(header, 12) as usize;
         let count = |i: usize| u64_at(header, 80 + 8 * i);
-        let [rows, tokens, names, ids] = [0, 1, 2, 3].map(count);
+        let [rows, tokens, names, ids, labels] = [0, 1, 2, 3, 4].map(count);
         // In 128 bits the sum cannot overflow, whatever a damaged header contains.
         let wide = |number: u64| u128::from(number);
-        let expected = wide(rows) * 32 + 8 + wide(tokens) * width as u128 + wide(names) + wide(ids) + HEADER as u128;
+        let numbers = wide(rows) * 36 + 8 + wide(labels) * 4 + wide(tokens) * width as u128;
+        let expected = numbers + wide(names) + wide(ids) + HEADER as u128;
         if expected != bytes.len() as u128 {
             return Err(format!("{} bytes found, expected {expected}", bytes.len()));
         }
@@ -143,17 +147,18 @@ impl Layout {
             return Err("no row found, expected at least one".into());
         }
 
-        let [rows, tokens, names, news] = [rows, tokens, names, ids].map(|count| count as usize);
+        let [rows, tokens, names, news, label_count] = [rows, tokens, names, ids, labels].map(|count| count as usize);
         let lines = HEADER + 8 * (rows + 1);
-        let (id_ends, seconds, labels) = (lines + 8 * rows, lines + 16 * rows, lines + 20 * rows);
-        let ids = labels + 4 * rows;
+        let (id_ends, label_ends) = (lines + 8 * rows, lines + 16 * rows);
+        let (seconds, labels) = (lines + 24 * rows, lines + 28 * rows);
+        let ids = labels + 4 * label_count;
         let names_start = ids + width * tokens;
         let news_ids = names_start + names;
         let label_names: Vec<String> =
             serde_json::from_slice(&bytes[names_start..news_ids]).map_err(|err| format!("label names: {err}"))?;
-        let by_reason = |i: usize| ReasonCount { rows: count(4 + 2 * i), first_line: count(5 + 2 * i) };
+        let by_reason = |i: usize| ReasonCount { rows: count(5 + 2 * i), first_line: count(6 + 2 * i) };
         let skipped = Skipped::from_counts(std::array::from_fn(by_reason));
-        let untranslated = count(4 + 2 * Reason::ALL.len());
+        let untranslated = count(5 + 2 * Reason::ALL.len());
         let layout = Self {
             rows,
             tokens,
@@ -163,17 +168,18 @@ impl Layout {
             width,
             lines,
             id_ends,
+            label_ends,
             seconds,
             labels,
             ids,
             news_ids,
         };
-        layout.check_rows(bytes, news)?;
+        layout.check_rows(bytes, news, label_count)?;
         Ok(layout)
     }
 
     /// Checks that all rows point into the file, so that no accessor can fail on a file with a valid checksum.
-    fn check_rows(&self, bytes: &[u8], news: usize) -> Result<(), String> {
+    fn check_rows(&self, bytes: &[u8], news: usize, labels: usize) -> Result<(), String> {
         let ascending = |start: usize, count: usize, last: usize| {
             let at = |i| u64_at(bytes, start + 8 * i);
             (1..count).all(|i| at(i - 1) <= at(i)) && (count == 0 || at(count - 1) == last as u64)
@@ -182,10 +188,11 @@ impl Layout {
             && ascending(HEADER, self.rows + 1, self.tokens)
             && u64_at(bytes, HEADER) == 0
             && ascending(self.id_ends, self.rows, news)
+            && ascending(self.label_ends, self.rows, labels)
             && std::str::from_utf8(&bytes[self.news_ids..]).is_ok()
             && (0..self.rows).all(|i| {
                 self.second_starts(bytes, i) <= self.tokens_of(bytes, i).len()
-                    && self.label(bytes, i).is_none_or(|label| label < self.label_names.len())
+                    && self.labels_of(bytes, i).all(|label| label < self.label_names.len())
             });
         if is_valid { Ok(()) } else { Err("rows point outside the file".into()) }
     }
@@ -200,9 +207,13 @@ impl Layout {
         u32_at(bytes, self.seconds + 4 * i) as usize
     }
 
-    pub(super) fn label(&self, bytes: &[u8], i: usize) -> Option<usize> {
+    /// Returns the positions of row `i`'s labels in the label names, ascending.
+    pub(super) fn labels_of<'a>(&self, bytes: &'a [u8], i: usize) -> impl ExactSizeIterator<Item = usize> + use<'a> {
         assert!(i < self.rows, "row {i} is not in a store of {} rows", self.rows);
-        Some(u32_at(bytes, self.labels + 4 * i)).filter(|&label| label != NO_LABEL).map(|label| label as usize)
+        let end = |i: usize| u64_at(bytes, self.label_ends + 8 * i) as usize;
+        let (start, end) = (i.checked_sub(1).map_or(0, end), end(i));
+        let labels = &bytes[self.labels + 4 * start..self.labels + 4 * end];
+        labels.as_chunks().0.iter().map(|&label| u32::from_le_bytes(label) as usize)
     }
 
     pub(super) fn line(&self, bytes: &[u8], i: usize) -> u64 {
@@ -270,7 +281,7 @@ mod tests {
             lines: vec![1],
             id_ends: vec![0],
             seconds: vec![3],
-            labels: vec![None],
+            label_ends: vec![0],
             tokens: vec![2, 9, 3],
             skipped: most,
             untranslated: 7,

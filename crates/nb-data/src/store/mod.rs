@@ -20,7 +20,7 @@ use memmap2::Mmap;
 
 use crate::batch::{MIN_TOKENS, TokenBatch};
 use crate::error::DataError;
-use crate::labels::Labels;
+use crate::labels::{LabelNumbers, Labels};
 use crate::read::{Compression, Skipped, Source};
 use crate::tokenizer::Tokenizer;
 use layout::{Content, Layout};
@@ -124,10 +124,15 @@ impl TokenStore {
         self.layout.tokens_of(&self.bytes, i).len()
     }
 
-    /// Returns the label of article `i`, if it has one.
+    /// Returns the label of article `i`, if it has one: the first of [`TokenStore::labels`].
     #[must_use]
     pub fn label(&self, i: usize) -> Option<&str> {
-        self.layout.label(&self.bytes, i).map(|label| self.layout.label_names[label].as_str())
+        self.labels(i).next()
+    }
+
+    /// Returns the labels of article `i`, in ascending order of their UTF-8 bytes.
+    pub fn labels(&self, i: usize) -> impl ExactSizeIterator<Item = &str> {
+        self.layout.labels_of(&self.bytes, i).map(|label| self.layout.label_names[label].as_str())
     }
 
     /// Returns the labels that occur, in ascending order of their UTF-8 bytes.
@@ -191,27 +196,30 @@ impl TokenStore {
         &self.path
     }
 
-    /// Returns the number of each article's label in `labels`; `None` for an article without a label.
+    /// Returns the numbers of each article's labels in `labels`.
     ///
     /// # Errors
-    /// [`DataError::UnknownLabel`] with the first row whose label is not in the set.
-    pub fn encode_labels(&self, labels: &Labels) -> Result<Vec<Option<usize>>, DataError> {
-        let known: Vec<Option<usize>> = self.label_names().iter().map(|name| labels.index_of(name)).collect();
-        let number = |i| match self.layout.label(&self.bytes, i) {
-            None => Ok(None),
-            Some(label) => match known[label] {
-                Some(number) => Ok(Some(number)),
-                None => labels.encode(&self.layout.label_names[label], self.line(i), &self.source).map(Some),
-            },
-        };
-        (0..self.len()).map(number).collect()
+    /// [`DataError::UnknownLabel`] with the first row that has a label that is not in the set.
+    pub fn encode_labels(&self, labels: &Labels) -> Result<LabelNumbers, DataError> {
+        let numbers = self.known_labels(labels);
+        match (0..self.len()).find(|&i| numbers.of(i).len() < self.labels(i).len()) {
+            None => Ok(numbers),
+            Some(i) => {
+                let unknown = self.labels(i).find(|label| labels.index_of(label).is_none()).unwrap_or_default();
+                labels.encode(unknown, self.line(i), &self.source).map(|_| numbers)
+            }
+        }
     }
 
-    /// Like [`TokenStore::encode_labels`], but with `None` for a label that is not in the set.
+    /// Like [`TokenStore::encode_labels`], but without labels that are not in the set.
     #[must_use]
-    pub fn known_labels(&self, labels: &Labels) -> Vec<Option<usize>> {
+    pub fn known_labels(&self, labels: &Labels) -> LabelNumbers {
         let known: Vec<Option<usize>> = self.label_names().iter().map(|name| labels.index_of(name)).collect();
-        (0..self.len()).map(|i| known[self.layout.label(&self.bytes, i)?]).collect()
+        let mut numbers = LabelNumbers::default();
+        for i in 0..self.len() {
+            numbers.push(self.layout.labels_of(&self.bytes, i).filter_map(|label| known[label]));
+        }
+        numbers
     }
 
     /// Packs the given articles, in the order of `rows`.
