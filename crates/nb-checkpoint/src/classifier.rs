@@ -10,6 +10,7 @@ use crate::error::CheckpointError;
 use crate::family::{Classifier, Family};
 use crate::files::CONFIG_FILE;
 use crate::float_tensors::FloatTensors;
+use crate::label_kind::LabelKind;
 use crate::weights::Weights;
 
 /// Most classes of a classifier, more than any has. It keeps a hostile file from claiming more memory than there is.
@@ -33,6 +34,7 @@ pub struct SavedClassifier {
     family: Family,
     hidden: usize,
     labels: Vec<String>,
+    kind: LabelKind,
 }
 
 /// The parameters of a dense layer.
@@ -58,7 +60,7 @@ impl SavedClassifier {
     ///
     /// # Errors
     /// If the configuration is not that of a supported encoder, if its labels are not numbered from 0, or if it is a
-    /// regression or has several labels per text.
+    /// regression.
     pub fn read(folder: &Path) -> Result<Option<Self>, CheckpointError> {
         let path = folder.join(CONFIG_FILE);
         let text = fs::read_to_string(&path).map_err(CheckpointError::io("cannot read", &path))?;
@@ -69,20 +71,28 @@ impl SavedClassifier {
         if class != Some(config.family.classifier().class) {
             return Ok(None);
         }
-        let found =
-            Self { family: config.family, hidden: config.hidden_size.unsigned_abs() as usize, labels: vec![], path };
-        match keys.get("problem_type").and_then(Value::as_str) {
-            None | Some("single_label_classification") => {}
-            Some(other) => return Err(found.value("problem_type", other, "`single_label_classification`")),
-        }
+        let hidden = config.hidden_size.unsigned_abs() as usize;
+        let found = Self { family: config.family, hidden, labels: vec![], kind: LabelKind::Single, path };
+        let kind = match keys.get("problem_type").and_then(Value::as_str) {
+            None => LabelKind::Single,
+            Some(problem) => LabelKind::of_problem_type(problem).ok_or_else(|| {
+                let [single, multi] = [LabelKind::Single, LabelKind::Multi].map(LabelKind::problem_type);
+                found.value("problem_type", problem, &format!("`{single}` or `{multi}`"))
+            })?,
+        };
         let labels = found.parse_labels(&keys)?;
-        Ok(Some(Self { labels, ..found }))
+        Ok(Some(Self { labels, kind, ..found }))
     }
 
     /// Returns the labels by class number. A configuration without labels has `LABEL_0`, `LABEL_1` and so on, as in
     /// transformers.
     pub fn labels(&self) -> &[String] {
         &self.labels
+    }
+
+    /// Returns whether a text has one label or any number.
+    pub fn label_kind(&self) -> LabelKind {
+        self.kind
     }
 
     /// Returns the form of the head.
@@ -195,6 +205,6 @@ mod tests {
             error(json!({"num_labels": 1})).contains("`num_labels` is 1, expected a number of classes of at least 2")
         );
         assert!(error(json!({"num_labels": 1e9})).contains("`num_labels` is 1000000000.0"));
-        assert!(error(json!({"problem_type": "regression"})).contains("`problem_type` is regression"));
+        assert!(error(json!({"problem_type": "regression"})).contains("`problem_type` is regression, expected"));
     }
 }

@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::CheckpointError;
 use crate::files::DESCRIPTION_FILE;
 use crate::head::HeadDescription;
+use crate::label_kind::LabelKind;
 
 /// The task of a trained model, its labels, the texts that it was trained on and the shape of its head.
 ///
@@ -26,6 +27,10 @@ pub struct Description {
     /// Label names by class number; empty if the task has no classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// The threshold of each label's probability from which on the label applies, by class number; empty if a text has one label,
+    /// or if the task has no classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<f64>,
     /// Longest sequence in tokens.
     pub max_tokens: usize,
     /// Texts per row: 1 or 2.
@@ -58,17 +63,23 @@ impl Description {
     /// Reads the description in a model folder. Returns `None` if the folder contains only an encoder.
     ///
     /// # Errors
-    /// If the file cannot be read, is not JSON, lacks a key or has a value of another type.
+    /// If the file cannot be read, is not JSON, lacks a key, has a value of another type, or does not have a threshold for each
+    /// label or none.
     pub fn read(folder: &Path) -> Result<Option<Self>, CheckpointError> {
         let path = folder.join(DESCRIPTION_FILE);
         match fs::read_to_string(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(CheckpointError::io("cannot read", path)(error)),
             Ok(text) => match serde_json::from_str(&text) {
-                Ok(description) => Ok(Some(description)),
+                Ok(description) => checked(description, path).map(Some),
                 Err(source) => Err(CheckpointError::Description { path, source }),
             },
         }
+    }
+
+    /// Returns whether a text has one label or any number.
+    pub fn label_kind(&self) -> LabelKind {
+        if self.thresholds.is_empty() { LabelKind::Single } else { LabelKind::Multi }
     }
 
     /// Returns the content of the file: indented JSON.
@@ -76,6 +87,19 @@ impl Description {
         let json = serde_json::to_value(self).expect("strings and numbers are JSON");
         format!("{json:#}\n")
     }
+}
+
+/// Returns the description if its thresholds fit its labels.
+fn checked(description: Description, path: PathBuf) -> Result<Description, CheckpointError> {
+    let Description { labels, thresholds, .. } = &description;
+    let has_all = thresholds.is_empty() || thresholds.len() == labels.len();
+    if has_all && thresholds.iter().all(|threshold| (0.0..=1.0).contains(threshold)) {
+        return Ok(description);
+    }
+    let expected = format!("a number from 0 to 1 for each of the {} labels, or none", labels.len());
+    let found = serde_json::Value::from(thresholds.clone()).to_string();
+    let value = CheckpointError::ConfigValue { key: "thresholds", found, expected };
+    Err(CheckpointError::ConfigFile { path, value: Box::new(value) })
 }
 
 #[cfg(test)]
@@ -87,6 +111,7 @@ mod tests {
         Description {
             task: "recommend".to_owned(),
             labels: Vec::new(),
+            thresholds: Vec::new(),
             max_tokens: 30,
             texts: 2,
             fields: vec![ArticleField::Title, ArticleField::Abstract],
@@ -116,5 +141,25 @@ mod tests {
         assert_eq!(error.to_string(), path.display().to_string());
         let source = std::error::Error::source(&error).unwrap().to_string();
         assert!(source.contains("missing field `max_tokens`"), "{source}");
+    }
+
+    #[test]
+    fn each_label_has_a_threshold_or_none_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let labels = vec!["sport".to_owned(), "world".to_owned()];
+        let read = |thresholds: Vec<f64>| {
+            let description = Description { labels: labels.clone(), thresholds, ..description() };
+            fs::write(folder.path().join(DESCRIPTION_FILE), description.to_json()).unwrap();
+            Description::read(folder.path()).map(|found| found.unwrap()).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(vec![]).unwrap().label_kind(), LabelKind::Single);
+        let both = read(vec![0.25, 0.5]).unwrap();
+        assert_eq!((both.label_kind(), both.thresholds), (LabelKind::Multi, vec![0.25, 0.5]));
+        let message = read(vec![0.25]).unwrap_err();
+        assert!(
+            message
+                .ends_with("`thresholds` is [0.25], expected a number from 0 to 1 for each of the 2 labels, or none")
+        );
+        assert!(read(vec![0.25, 1.5]).unwrap_err().contains("`thresholds` is [0.25,1.5]"));
     }
 }

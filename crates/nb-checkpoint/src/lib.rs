@@ -42,6 +42,7 @@ mod head;
 mod header;
 #[cfg(feature = "hub")]
 mod hub;
+mod label_kind;
 mod layout;
 mod location;
 mod names;
@@ -73,6 +74,7 @@ pub use head::{HeadDescription, POOLING_QUERY, PoolingKind, ScaleKind, ScoreKind
 pub use header::{Header, serialize, write_tensor_file};
 #[cfg(feature = "hub")]
 pub use hub::QUIET_CLIENT;
+pub use label_kind::LabelKind;
 pub use layout::{Layout, Slot};
 pub use location::{CheckpointLocation, mirror_folder};
 pub use parameters::{

@@ -117,6 +117,18 @@ impl LabelNumbers {
         &self.numbers[start..self.ends[i]]
     }
 
+    /// Returns the number of articles.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Returns true if there is no article.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
     /// Adds an article.
     pub fn push(&mut self, numbers: impl IntoIterator<Item = usize>) {
         self.numbers.extend(numbers);
