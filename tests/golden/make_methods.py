@@ -19,7 +19,10 @@ from make_ranking_steps import (
     Recommend, Retrieve, attentive_pooling, check_against_differences, draw_head, draw_texts, pooling_shapes,
 )
 from make_steps import config_json, config_of, in_f32, leaf, random_encoder, settings_of, student_from, under, write
-from torch.nn.functional import cosine_similarity, cross_entropy, kl_div, linear, log_softmax, mse_loss, normalize, softmax
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits, cosine_similarity, cross_entropy, kl_div, linear, log_softmax, logsigmoid, mse_loss,
+    normalize, softmax,
+)
 
 NO_LABEL = -100
 LOWEST_TEMPERATURE = 0.1
@@ -46,6 +49,68 @@ class Topic:
 
 
 @dataclass(frozen=True)
+class LabelSets(Topic):
+    """Topic classification with any number of labels for each text, or None."""
+
+    labels: tuple[tuple[int, ...] | None, ...]
+
+    def batch(self):
+        def entries(labels):
+            return [NO_LABEL if labels is None else int(label in labels) for label in range(self.classes)]
+
+        return {"labels": torch.tensor([entries(labels) for labels in self.labels])}
+
+
+class OneLabel:
+    """The losses where each row has one label: probabilities are a softmax."""
+
+    @staticmethod
+    def is_labelled(labels):
+        return labels != NO_LABEL
+
+    @staticmethod
+    def hard(logits, labels):
+        """Returns the cross entropy of each row, 0 without a label."""
+        return cross_entropy(logits, labels, ignore_index=NO_LABEL, reduction="none")
+
+    @staticmethod
+    def soft(student, teacher):
+        """Returns the cross entropy of softened predictions, [rows, classes]."""
+        return -softmax(teacher, dim=-1) * log_softmax(student, dim=-1)
+
+    @staticmethod
+    def divergence(student, teacher):
+        return kl_div(log_softmax(student, dim=-1), log_softmax(teacher, dim=-1), log_target=True, reduction="none")
+
+
+class AnyLabels:
+    """The losses where each row has any number of labels: each label has a sigmoid, and is a choice of two."""
+
+    @staticmethod
+    def is_labelled(labels):
+        return (labels != NO_LABEL).all(dim=-1)
+
+    @staticmethod
+    def hard(logits, labels):
+        known = AnyLabels.is_labelled(labels)
+        losses = binary_cross_entropy_with_logits(logits[known], labels[known].to(logits.dtype), reduction="none")
+        return torch.zeros(len(logits), dtype=logits.dtype).index_put((known,), losses.sum(dim=-1))
+
+    @staticmethod
+    def soft(student, teacher):
+        return binary_cross_entropy_with_logits(student, teacher.sigmoid(), reduction="none")
+
+    @staticmethod
+    def divergence(student, teacher):
+        choices = ((student, teacher), (-student, -teacher))
+        return sum(kl_div(logsigmoid(s), logsigmoid(t), log_target=True, reduction="none") for s, t in choices)
+
+
+def losses_of(task):
+    return AnyLabels if isinstance(task, LabelSets) else OneLabel
+
+
+@dataclass(frozen=True)
 class Size:
     layers: int
     hidden: int
@@ -66,7 +131,7 @@ class Case:
     teacher: Size
     student: Size
     lengths: tuple[int, ...]
-    task: Topic | Recommend | Retrieve
+    task: Topic | LabelSets | Recommend | Retrieve
     teachers: int = 1
     floored: int = 0
 
@@ -86,6 +151,8 @@ def method(weights, temperature=1.0, *, teacher="frozen", t2=False, **others):
 LENGTHS = (9, 12, 1, 5)
 LABELLED = Topic(4, (2, 0, 3, 1))
 HALF_LABELLED = Topic(4, (NO_LABEL, 2, 1, NO_LABEL))
+SETS = LabelSets(5, ((0, 3), (), (4,), (0, 1, 2, 3, 4)))
+HALF_SETS = LabelSets(4, (None, (1, 2), (), None))
 READERS = Recommend(
     history=((0, 1, 2), (), (3, 4, 3, 0)), candidates=((4, 2, 5, 3, 1), (2, 0, 5, 4, 3), (5, 1, 2, 0, 4)),
 )
@@ -146,6 +213,24 @@ CASES = (
     Case("cwsm_t2", 117, method(HALVES, CWSM, t2=True), Size(2, 12, 3), Size(1, 12, 3), LENGTHS, LABELLED),
     Case("kd_recommend", 118, method(HALVES, 2.0, t2=True), Size(4, 12, 3), Size(2, 12, 3), READ, READERS),
     Case("kd_retrieve", 119, method(HALVES, 2.0, t2=True), Size(4, 12, 3), Size(2, 12, 3), SEARCHED, SEARCHES),
+    Case("kd_sets", 131, method(HALVES, 4.0, t2=True), Size(4, 16, 2), Size(1, 16, 2), LENGTHS, HALF_SETS),
+    Case("distiller_sets", 132, method({"divergence": 0.5, "hard": 0.5}, 3.0), Size(4, 12, 3), Size(2, 12, 3), LENGTHS, SETS),
+    Case("pkd_sets", 133, pkd("skip"), Size(6, 12, 2), Size(3, 12, 2), LENGTHS, SETS),
+    Case(
+        "distilbert_sets", 134, method({"soft": 5.0, "hard": 2.0, "cosine": 1.0}, 2.0, t2=True), Size(4, 16, 4),
+        Size(2, 16, 4), LENGTHS, SETS,
+    ),
+    Case("tinybert_sets", 135, method({"soft": 1.0}), Size(4, 18, 3), Size(2, 12, 3), LENGTHS, HALF_SETS),
+    Case(
+        "newsbert_sets", 136, method(STUDENT_TERMS | {"teacher": 1.0}, 1.5, teacher="joint"), Size(4, 16, 4), Size(2, 16, 4),
+        LENGTHS, SETS,
+    ),
+    Case("newsbert_frozen_sets", 137, method(STUDENT_TERMS, 1.5), Size(4, 16, 4), Size(2, 16, 4), LENGTHS, HALF_SETS),
+    Case(
+        "ensemble_loss_sets", 138, method(HALVES, 2.0, t2=True, ensemble="loss"), Size(2, 12, 3), Size(1, 12, 3), LENGTHS,
+        HALF_SETS, teachers=3,
+    ),
+    Case("flsw_sets", 139, method(HALVES, FLSW, t2=True), Size(2, 12, 3), Size(1, 12, 3), LENGTHS, SETS),
     Case("tinybert_recommend", 120, method(STAGE_ONE), Size(4, 15, 3), Size(2, 12, 3), READ, READERS),
 )
 
@@ -185,14 +270,14 @@ def attention_scores(attention, text):
     return query @ key.transpose(1, 2) / key.shape[-1] ** 0.5
 
 
-def combined(how, logits, labels):
+def combined(how, task, logits, labels):
     """Combines the logits of several teachers into one. With `loss`, teachers that are wrong about a row count less in
     it; without a label, all count the same."""
     logits = torch.stack(logits)
     if how == "mean":
         return logits.mean(dim=0)
-    losses = torch.stack([cross_entropy(one, labels, ignore_index=NO_LABEL, reduction="none") for one in logits])
-    assert (losses[:, labels == NO_LABEL] == 0).all()
+    losses = torch.stack([losses_of(task).hard(one, labels) for one in logits])
+    assert (losses[:, ~losses_of(task).is_labelled(labels)] == 0).all()
     return (softmax(-losses, dim=0).unsqueeze(-1) * logits).sum(dim=0)
 
 
@@ -278,8 +363,8 @@ class Terms:
         return total
 
     def softened(self):
-        """Returns the log-softmax of student and teacher at each row's temperature, [rows, classes]."""
-        return (log_softmax(logits / self.learned.temperatures, dim=-1) for logits in (self.student.logits, self.learned.logits))
+        """Returns the logits of student and teacher, divided by each row's temperature, [rows, classes]."""
+        return (logits / self.learned.temperatures for logits in (self.student.logits, self.learned.logits))
 
     def over_rows(self, losses):
         """Returns the mean over rows of losses of shape [rows, classes]."""
@@ -288,18 +373,20 @@ class Terms:
         return losses.sum(dim=-1).mean()
 
     def soft(self):
-        student, teacher = self.softened()
-        return self.over_rows(-teacher.exp() * student)
+        return self.over_rows(losses_of(self.case.task).soft(*self.softened()))
 
     def divergence(self):
-        student, teacher = self.softened()
-        return self.over_rows(kl_div(student, teacher, log_target=True, reduction="none"))
+        return self.over_rows(losses_of(self.case.task).divergence(*self.softened()))
 
     def hard(self):
-        return cross_entropy(self.student.logits, self.labels, ignore_index=NO_LABEL)
+        return self.over_labelled(self.student.logits)
 
     def teacher(self):
-        return cross_entropy(self.joint.logits, self.labels, ignore_index=NO_LABEL)
+        return self.over_labelled(self.joint.logits)
+
+    def over_labelled(self, logits):
+        losses = losses_of(self.case.task)
+        return losses.hard(logits, self.labels).sum() / losses.is_labelled(self.labels).sum()
 
     def all(self):
         """Returns the terms of the method, and their weighted sum as `total`."""
@@ -344,7 +431,7 @@ class Step:
         """Takes states and pooled vectors from the first teacher: no method here compares those of several."""
         teachers, student = [self.encode(teacher) for teacher in self.teachers], self.encode(self.student)
         method, first = self.case.method, teachers[0]
-        logits = combined(method.get("ensemble", "mean"), [teacher.logits for teacher in teachers], self.labels())
+        logits = combined(method.get("ensemble", "mean"), self.case.task, [teacher.logits for teacher in teachers], self.labels())
         found = temperatures(method["temperature"], student.logits, logits)
         return Learned(first.states, first.attention, first.pooled, logits, found)
 
@@ -410,6 +497,8 @@ def make(case, folder):
         "task": case.task.name, "method": json.dumps(case.method), "heads": str(case.teacher.heads),
         "config": config_json(case.teacher.settings()), "student_config": config_json(case.student.settings()),
     }
+    if isinstance(case.task, LabelSets):
+        metadata["label_kind"] = "multi"
     write(folder / f"method_{case.name}.safetensors", tensors, metadata, terms)
 
 

@@ -8,6 +8,7 @@ of transformers pool by the first token and another layer only. The configuratio
 * `newsbert_pooling`: `attentive`, `mean` or `cls`;
 * `newsbert_query`: the width of the query of attentive pooling;
 * `newsbert_projection`: the width of the projection, or null;
+* `newsbert_thresholds`: if a text has any number of labels, the probability from which on each label applies;
 * `newsbert_score`: `cosine` if vectors have length 1, else `dot`.
 """
 
@@ -109,7 +110,12 @@ class NewsBertForSequenceClassification(PreTrainedModel):
         if self.config.newsbert_score == "cosine":
             vectors = nn.functional.normalize(vectors, dim=-1)
         logits = self.dense(self.dropout(vectors))
-        loss = None if labels is None else nn.functional.cross_entropy(logits, labels.view(-1))
+        if labels is None:
+            loss = None
+        elif self.config.problem_type == "multi_label_classification":
+            loss = nn.functional.binary_cross_entropy_with_logits(logits, labels)
+        else:
+            loss = nn.functional.cross_entropy(logits, labels.view(-1))
         result = SequenceClassifierOutput(
             loss=loss, logits=logits, hidden_states=outputs.hidden_states, attentions=outputs.attentions
         )

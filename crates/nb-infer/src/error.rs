@@ -63,6 +63,12 @@ pub enum InferError {
         /// The reason.
         reason: String,
     },
+    /// The model has no thresholds, because it was trained for texts with one label.
+    #[error("{path} has no thresholds: it was trained for texts with one label, expected any number of labels")]
+    OneLabel {
+        /// The model folder.
+        path: PathBuf,
+    },
     /// The folder does not say how states become a vector, or not in a way that this crate computes.
     #[error("{path} does not define its vectors: it {reason}")]
     NoPooling {

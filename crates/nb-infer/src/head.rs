@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nb_checkpoint::{
-    CheckpointError, DESCRIPTION_FILE, Description, FloatTensors, HEAD_FILE, MODULES_FILE, PoolingKind,
+    CheckpointError, DESCRIPTION_FILE, Description, FloatTensors, HEAD_FILE, LabelKind, MODULES_FILE, PoolingKind,
     SavedClassifier, SavedEncoder, ScaleKind, ScoreKind, SentenceModules, TensorFile,
 };
 
@@ -34,6 +34,8 @@ pub(crate) struct Head {
     classifier: Option<Dense>,
     /// The labels by class number.
     labels: Vec<String>,
+    /// The threshold of each label; empty if a text has one label.
+    thresholds: Vec<f64>,
     /// From vectors of clicked articles to a reader's vector, for recommendation.
     reader: Option<Reader>,
 }
@@ -105,10 +107,15 @@ impl Head {
     fn of_classifier(classifier: &SavedClassifier, saved: &SavedEncoder, hidden: usize) -> Result<Self, InferError> {
         let (form, labels) = (classifier.form(), classifier.labels().to_vec());
         let weights = classifier.tensors(&saved.weights)?;
+        let thresholds = match classifier.label_kind() {
+            LabelKind::Single => Vec::new(),
+            LabelKind::Multi => vec![0.5; labels.len()], // as in the pipelines of transformers
+        };
         Ok(Self {
             transforms: vec![Transform::of_classifier(&weights, form, hidden)?],
             classifier: Some(Dense::read(&weights, form.output, [labels.len(), hidden])?),
             labels,
+            thresholds,
             ..Self::without_parameters(Pooling::Cls, ScoreKind::Dot)
         })
     }
@@ -122,6 +129,7 @@ impl Head {
             transforms: Vec::new(),
             classifier: None,
             labels: Vec::new(),
+            thresholds: Vec::new(),
             reader: None,
         }
     }
@@ -132,7 +140,7 @@ impl Head {
         description: &Description,
         hidden: usize,
     ) -> Result<Self, InferError> {
-        let Description { head, labels, task, .. } = description;
+        let Description { head, labels, thresholds, task, .. } = description;
         weights.check_names(&known_names(description))?;
         let width = head.projection.map_or(hidden, |width| usize::try_from(width).unwrap_or(0));
         let reads = task == RECOMMEND;
@@ -142,6 +150,7 @@ impl Head {
             score: head.score,
             transforms: Vec::new(),
             labels: labels.clone(),
+            thresholds: thresholds.clone(),
             classifier: (!labels.is_empty())
                 .then(|| Dense::read(weights, "dense", [labels.len(), width]))
                 .transpose()?,
@@ -188,6 +197,11 @@ impl Head {
         &self.labels
     }
 
+    /// Returns the threshold of each label; none if a text has one label.
+    pub(crate) fn thresholds(&self) -> &[f64] {
+        &self.thresholds
+    }
+
     /// Returns true if the head classifies.
     pub(crate) fn classifies(&self) -> bool {
         self.classifier.is_some()
@@ -221,7 +235,11 @@ impl Head {
         let mut logits = Vec::new();
         if let Some(classifier) = &self.classifier {
             classifier.forward(vectors, &mut DenseScratch::default(), &mut logits);
-            logits.chunks_exact_mut(classifier.outputs()).for_each(softmax);
+            if self.thresholds.is_empty() {
+                logits.chunks_exact_mut(classifier.outputs()).for_each(softmax);
+            } else {
+                logits.iter_mut().for_each(|logit| *logit = sigmoid(*logit));
+            }
         }
         logits
     }
@@ -249,6 +267,10 @@ fn softmax(logits: &mut [f32]) {
     logits.iter_mut().for_each(|logit| *logit = (*logit - largest).exp());
     let sum: f32 = logits.iter().sum();
     logits.iter_mut().for_each(|logit| *logit /= sum);
+}
+
+fn sigmoid(logit: f32) -> f32 {
+    1.0 / (1.0 + (-logit).exp())
 }
 
 /// Returns the message of an error and of its causes.

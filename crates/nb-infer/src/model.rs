@@ -99,6 +99,12 @@ impl Model {
         self.head.as_ref().map_or(&[], Head::labels)
     }
 
+    /// Returns the threshold of each label by class number, from which on its probability means that it applies; none if a text has
+    /// one label, or the model was not trained for topics. A classifier that was fine-tuned elsewhere has thresholds of 0.5.
+    pub fn thresholds(&self) -> &[f64] {
+        self.head.as_ref().map_or(&[], Head::thresholds)
+    }
+
     /// Returns the reason why the model has no head; `None` if it has one.
     pub fn missing_head(&self) -> Option<&str> {
         self.head.as_ref().err().map(|NoHead(reason)| reason.as_str())
@@ -191,7 +197,8 @@ impl Model {
         self.run(texts, head.width(hidden), |buffers| head.vectors(buffers, hidden))
     }
 
-    /// Computes the probability of each label, in the order of [`Model::labels`], for each text.
+    /// Computes the probability of each label, in the order of [`Model::labels`], for each text. If a text has one label, they sum to
+    /// 1; if it has any number, each label has a probability of its own.
     ///
     /// # Errors
     /// If the model was not trained for topics, if a text cannot be tokenised, or if an output is NaN or infinite.
@@ -212,10 +219,33 @@ impl Model {
     pub fn topics(&self, texts: &[Text<'_>]) -> Result<Vec<Topic<'_>>, InferError> {
         let topic = |row: Vec<f32>| {
             let larger = |best: usize, class: usize| if row[class] > row[best] { class } else { best };
-            let class = (1..row.len()).fold(0, larger);
-            Topic { label: &self.labels()[class], class, probability: row[class] }
+            self.topic(&row, (1..row.len()).fold(0, larger))
         };
         Ok(self.probabilities(texts)?.into_iter().map(topic).collect())
+    }
+
+    /// Computes the labels of each text whose probability is at least their threshold ([`Model::thresholds`]), the most probable
+    /// first; equally probable ones in the order of their class numbers. A text may have none.
+    ///
+    /// # Errors
+    /// As [`Model::probabilities`], or if the model was trained for texts with one label.
+    pub fn label_sets(&self, texts: &[Text<'_>]) -> Result<Vec<Vec<Topic<'_>>>, InferError> {
+        let (rows, thresholds) = (self.probabilities(texts)?, self.thresholds());
+        if thresholds.is_empty() {
+            return Err(InferError::OneLabel { path: self.folder.clone() });
+        }
+        let applies = |row: &[f32], class: usize| f64::from(row[class]) >= thresholds[class];
+        let labels = |row: Vec<f32>| {
+            let mut labels: Vec<_> =
+                (0..row.len()).filter(|&class| applies(&row, class)).map(|class| self.topic(&row, class)).collect();
+            labels.sort_by(|a, b| b.probability.total_cmp(&a.probability));
+            labels
+        };
+        Ok(rows.into_iter().map(labels).collect())
+    }
+
+    fn topic(&self, probabilities: &[f32], class: usize) -> Topic<'_> {
+        Topic { label: &self.labels()[class], class, probability: probabilities[class] }
     }
 
     /// Returns the reader model over a table of article vectors, [`Model::vectors`] one after the other.

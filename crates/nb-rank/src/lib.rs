@@ -3,7 +3,7 @@
 //!
 //! * [`TopKSearch`]: the best documents of a corpus for each of many queries, exactly, in blocks; [`evaluate_hits`].
 //! * [`score_clicks`]: scores of the articles that readers were shown; [`evaluate_clicks`].
-//! * [`argmax`], [`evaluate_classes`]: topics.
+//! * [`argmax`], [`evaluate_classes`], [`evaluate_label_sets`]: topics, one or any number per text.
 //! * [`VectorWriter`], [`CorpusVectors`]: vectors in a file, read in blocks.
 //! * [`Measurements`]: metrics with intervals, as a run's record contains them.
 
@@ -11,6 +11,7 @@ mod argmax;
 mod classes;
 mod clicks;
 mod error;
+mod label_sets;
 mod measurements;
 mod normalise;
 mod search;
@@ -20,6 +21,7 @@ pub use argmax::argmax;
 pub use classes::evaluate_classes;
 pub use clicks::{ArticleVectors, CandidateScores, ReaderEncoder, ScoredImpressions, evaluate_clicks, score_clicks};
 pub use error::RankError;
+pub use label_sets::{LabelSets, evaluate_label_sets};
 pub use measurements::{Count, Measurements, Metric, Part};
 pub use normalise::normalise;
 pub use search::{CorpusIndex, EVALUATION_DEPTH, Hit, JudgementScope, QueryVectors, TopKSearch, evaluate_hits};

@@ -96,6 +96,9 @@ pub struct Measurements {
     pub skipped: Vec<Count>,
     /// The outcome of each row.
     pub outcomes: Outcomes,
+    /// The threshold of each label by which the labels were decided; empty if a text has one label.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub thresholds: Vec<f64>,
 }
 
 impl Measurements {

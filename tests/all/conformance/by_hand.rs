@@ -37,7 +37,7 @@ pub(super) fn by_hand(golden: &Golden, fault: Fault) -> Values {
 }
 
 fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
-    let (task, method, batch) = (C::objective(), method(golden), C::batch(golden));
+    let (task, method, batch) = (C::objective(golden), method(golden), C::batch(golden));
     let models = models::<C>(golden, Sharing::Shared);
     let (teacher, student) = (teacher(&models), student(&models));
     let (packed, counts) = (task.packed(&batch), task.counts(&batch));
@@ -67,6 +67,7 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
         teacher: Some(&shown_teacher),
         student: Some(&shown_student),
         packed: &packed,
+        label_kind: task.label_kind(),
         labels: &labels,
         class_weights: task.class_weights(),
         teacher_layers: teacher.bert.depth(),

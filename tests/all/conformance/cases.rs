@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use nb_checkpoint::LabelKind;
 use nb_data::TokenBatch;
 use nb_data::behaviors::ReaderBatch;
 use nb_data::beir::QueryBatch;
@@ -17,8 +18,8 @@ use super::step::fill_head;
 
 /// An objective whose batch and head come from a file.
 pub(crate) trait Case: Objective {
-    /// Returns the objective on the device of the tests.
-    fn objective() -> Self;
+    /// Returns the objective of the file on the device of the tests.
+    fn objective(golden: &Golden) -> Self;
 
     /// Returns the batch of the file.
     fn batch(golden: &Golden) -> Self::Batch;
@@ -99,8 +100,12 @@ fn reader(golden: &Golden, weights: &str) -> Rc<Reader> {
 }
 
 impl Case for TopicObjective {
-    fn objective() -> Self {
-        Self::new(device())
+    fn objective(golden: &Golden) -> Self {
+        let label_kind = match golden.says("label_kind") {
+            Some("multi") => LabelKind::Multi,
+            _ => LabelKind::Single,
+        };
+        Self { label_kind, ..Self::new(device()) }
     }
 
     fn batch(golden: &Golden) -> TopicBatch {
@@ -121,7 +126,7 @@ impl Case for TopicObjective {
 }
 
 impl Case for RecommendObjective {
-    fn objective() -> Self {
+    fn objective(_: &Golden) -> Self {
         Self { device: device(), unlabelled_store: 0 }
     }
 
@@ -154,7 +159,7 @@ impl Case for RecommendObjective {
 }
 
 impl Case for RetrieveObjective {
-    fn objective() -> Self {
+    fn objective(_: &Golden) -> Self {
         Self { device: device(), unlabelled_store: 0 }
     }
 
@@ -181,7 +186,7 @@ impl Case for RetrieveObjective {
 }
 
 impl Case for EmbedObjective {
-    fn objective() -> Self {
+    fn objective(_: &Golden) -> Self {
         Self { device: device() }
     }
 

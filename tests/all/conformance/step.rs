@@ -31,7 +31,7 @@ pub(super) fn run(golden: &Golden, method: Method, sharing: Sharing) -> Values {
 
 fn run_case<C: Case>(golden: &Golden, method: Method, sharing: Sharing) -> Values {
     let (batch, models) = (C::batch(golden), models::<C>(golden, sharing));
-    let objective = C::objective();
+    let objective = C::objective(golden);
     let packed = objective.packed(&batch);
     let mut values = Values::new();
     for (role, model) in models.named() {

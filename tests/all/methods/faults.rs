@@ -36,7 +36,7 @@ fn is_soft(kind: TermKind) -> bool {
 fn the_other_strategy_of_patience_is_found() {
     // With one layer the term is empty.
     let layers = |golden: &Golden| has(TermKind::Patience)(golden) && golden.student_layers() > 1;
-    each(2, layers, |golden| {
+    each(3, layers, |golden| {
         let found = with_method(golden, |method| {
             method.pkd_layers = match method.pkd_layers {
                 PkdLayers::Skip => PkdLayers::Last,
@@ -55,7 +55,7 @@ fn the_other_scaling_by_the_squared_temperature_is_found() {
         let method = method(golden);
         method.any(is_soft) && method.temperature != Temperature::Ramp(Ramp::Constant(1.0))
     };
-    each(19, warm, |golden| {
+    each(27, warm, |golden| {
         let found = with_method(golden, |method| {
             method.scaling = match method.scaling {
                 SoftScaling::Plain => SoftScaling::TemperatureSquared,
@@ -71,7 +71,7 @@ fn the_other_scaling_by_the_squared_temperature_is_found() {
 #[test]
 fn one_temperature_for_all_rows_is_found() {
     let by_rule = |golden: &Golden| !matches!(method(golden).temperature, Temperature::Ramp(_));
-    each(4, by_rule, |golden| {
+    each(5, by_rule, |golden| {
         let found = with_method(golden, |method| {
             method.temperature = Temperature::Ramp(Ramp::Constant(method.temperature.at(0.0)));
         });
@@ -83,7 +83,7 @@ fn one_temperature_for_all_rows_is_found() {
 #[test]
 fn the_other_rule_of_an_ensemble_is_found() {
     let several = |golden: &Golden| !golden.under("weights.teacher_1.").is_empty();
-    each(2, several, |golden| {
+    each(3, several, |golden| {
         let found = with_method(golden, |method| {
             method.ensemble = match method.ensemble {
                 Ensemble::Mean => Ensemble::Loss,
@@ -98,7 +98,7 @@ fn the_other_rule_of_an_ensemble_is_found() {
 #[test]
 fn a_changed_teacher_of_an_ensemble_is_found() {
     let several = |golden: &Golden| !golden.under("weights.teacher_2.").is_empty();
-    each(2, several, |golden| {
+    each(3, several, |golden| {
         let name = "weights.teacher_head_2.dense.weight";
         assert_found(golden, &with_tensor(golden, name, golden.tensor(name) * 1.1), "loss.soft");
     });
@@ -133,7 +133,7 @@ fn attention_scores_of_a_shifted_layer_or_a_wrong_count_of_heads_are_found() {
 #[test]
 fn a_label_on_an_unlabelled_row_is_found() {
     let unlabelled = |golden: &Golden| golden.integers("labels").contains(&IGNORE);
-    each(9, unlabelled, |golden| {
+    each(13, unlabelled, |golden| {
         let labels = golden.tensor("labels");
         let found = with_tensor(golden, "labels", labels.masked_fill(&labels.eq(IGNORE), 0).to_kind(Kind::Int64));
         let method = method(golden);

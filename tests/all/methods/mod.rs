@@ -21,7 +21,7 @@ use crate::conformance::golden::{Golden, mismatches};
 use crate::conformance::{files, own_folder};
 
 /// Number of golden files.
-const FILES: usize = 28;
+const FILES: usize = 37;
 
 /// Calls `f` with each golden file that `which` selects. There must be `expected` of them.
 #[track_caller]

@@ -36,7 +36,7 @@ pub(super) fn run(golden: &Golden, method: Method, precision: Precision) -> Valu
 fn run_case<C: Case>(golden: &Golden, method: Method, precision: Precision) -> Values {
     let (batch, models) = (C::batch(golden), models::<C>(golden, precision));
     let stepper = stepper(method);
-    let losses = step_terms(&stepper, &C::objective(), &models, &batch);
+    let losses = step_terms(&stepper, &C::objective(golden), &models, &batch);
     let mut values = values(&stepper.method, &losses, &models);
     if stepper.method.beta.at(0.0) > 0.0 {
         stepper.blend(&models, FIRST);
@@ -122,7 +122,7 @@ pub(super) fn by_hand(golden: &Golden, fault: Fault) -> Values {
 }
 
 fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
-    let (task, method, batch) = (C::objective(), method(golden), C::batch(golden));
+    let (task, method, batch) = (C::objective(golden), method(golden), C::batch(golden));
     let models = models::<C>(golden, Precision::F32);
     let (packed, labels, stage) = (task.packed(&batch), task.labels(&batch), &method.stages[0]);
     assert!(!stage.any(TermKind::needs_outputs), "no term uses the top layers");
@@ -138,6 +138,7 @@ fn case_by_hand<C: Case>(golden: &Golden, fault: Fault) -> Values {
         teacher: Some(&teacher_outputs),
         student: Some(&student_outputs),
         packed: &packed,
+        label_kind: task.label_kind(),
         labels: &labels,
         class_weights: task.class_weights(),
         teacher_layers: teacher.depth(),

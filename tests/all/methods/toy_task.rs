@@ -17,7 +17,7 @@ use nb_report::RunRecord;
 use nb_train::config::{self, ConfigError, DataConfig, RunConfig};
 use nb_train::inference::SavedModel;
 use nb_train::method::{Share, TermKind};
-use nb_train::model::{CardText, HeadLayers, Model, ModelCard, save_head};
+use nb_train::model::{CardLabels, CardText, HeadLayers, Model, ModelCard, save_head};
 use nb_train::plan::{Dev, Plan, SplitFiles, Splits, TaskKind, TaskPlan};
 use nb_train::run::{Outcome, run};
 use nb_train::run_folder::Unfinished;
@@ -184,7 +184,7 @@ impl Task for Length {
         Vec::new()
     }
 
-    fn evaluate(&self, model: &Model<TopicHead>, _: SplitName, _: &ProcessGroup) -> Result<Measurements> {
+    fn evaluate(&self, model: &Model<TopicHead>, _: SplitName, _: &[f64], _: &ProcessGroup) -> Result<Measurements> {
         let rows: Vec<u32> = (self.half()..self.store.len() as u32).collect();
         let batch = self.batch(0, &rows);
         let packed = self.objective.packed(&batch);
@@ -211,9 +211,10 @@ impl Task for Length {
         vec![self.store.batch(&[0, 1, 2])]
     }
 
-    fn save(&self, head: &TopicHead, folder: &Path) -> Result<()> {
+    fn save(&self, head: &TopicHead, _: &[f64], folder: &Path) -> Result<()> {
         save_head(folder, &head.arenas())?;
-        self.card.write(folder, &["short".to_owned(), "long".to_owned()], &self.tokenizer)
+        let names = ["short", "long"].map(str::to_owned);
+        self.card.write(folder, CardLabels { names: &names, thresholds: &[] }, &self.tokenizer)
     }
 }
 

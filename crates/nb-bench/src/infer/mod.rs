@@ -112,7 +112,7 @@ fn save_untrained(context: &BenchContext, case: Case<CaseKind>) -> Result<PathBu
     let (_, model) = models.named().find(|(named, _)| *named == role).context("the method has no such model")?;
     let folder = context.scratch_folder(role.name())?;
     model.bert.save(&folder)?;
-    task.save(&model.head, &folder)?;
+    task.save(&model.head, &[], &folder)?;
     Ok(folder)
 }
 

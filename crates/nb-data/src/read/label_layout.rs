@@ -37,6 +37,21 @@ impl<C> From<C> for LabelLayout<C> {
 }
 
 impl<C> LabelLayout<C> {
+    /// Replaces the columns.
+    ///
+    /// # Errors
+    /// The first error of `f`.
+    pub fn try_map<D, E>(&self, f: impl Fn(&C) -> Result<D, E>) -> Result<LabelLayout<D>, E> {
+        let all = |columns: &[C]| columns.iter().map(&f).collect::<Result<_, E>>();
+        Ok(match self {
+            Self::One(column) => LabelLayout::One(f(column)?),
+            Self::Several { columns, separator } => {
+                LabelLayout::Several { columns: all(columns)?, separator: separator.clone() }
+            }
+            Self::Flags(columns) => LabelLayout::Flags(all(columns)?),
+        })
+    }
+
     /// Returns the columns.
     pub(super) fn columns(&self) -> &[C] {
         match self {

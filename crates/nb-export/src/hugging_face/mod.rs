@@ -210,7 +210,10 @@ fn write_config(model: &Path, folder: &Path, description: &Description, loaded: 
     set("dtype", "float32".into());
     set("id2label", by_id.into());
     set("label2id", by_label.into());
-    set("problem_type", "single_label_classification".into());
+    set("problem_type", description.label_kind().problem_type().into());
+    if !description.thresholds.is_empty() {
+        set("newsbert_thresholds", json!(description.thresholds)); // no class reads it: the caller decides
+    }
     match loaded.class {
         ClassifierClass::Library => {
             set("architectures", json!([loaded.family.classifier().class]));

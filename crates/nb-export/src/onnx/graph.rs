@@ -249,6 +249,11 @@ impl Graph {
         self.node("Softmax", &[x], vec![int("axis", -1)])
     }
 
+    /// 1 / (1 + exp(−x)).
+    pub(super) fn sigmoid(&mut self, x: &Value) -> Value {
+        self.node("Sigmoid", &[x], Vec::new())
+    }
+
     /// LayerNorm over the last dimension.
     pub(super) fn layer_norm(&mut self, x: &Value, weight: &Value, bias: &Value, eps: f32) -> Value {
         self.node("LayerNormalization", &[x, weight, bias], vec![int("axis", -1), float("epsilon", eps)])

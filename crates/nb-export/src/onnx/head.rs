@@ -4,7 +4,7 @@ use std::path::Path;
 
 use nb_checkpoint::{
     CheckpointError, DESCRIPTION_FILE, DenseActivation, Description, FloatTensors, HEAD_FILE, HeadDescription,
-    PoolingKind, ScaleKind, ScoreKind, SentenceDense, SentenceModules, TensorFile,
+    LabelKind, PoolingKind, ScaleKind, ScoreKind, SentenceDense, SentenceModules, TensorFile,
 };
 
 use super::activation;
@@ -26,6 +26,8 @@ pub(super) struct Head {
     score: ScoreKind,
     /// From vectors to logits, for topics.
     classifier: Option<Linear>,
+    /// The number of labels of a text.
+    label_kind: LabelKind,
 }
 
 /// A dense layer and its activation.
@@ -75,14 +77,15 @@ impl Head {
         let score = if *normalize { ScoreKind::Cosine } else { ScoreKind::Dot };
         let modules = dense.iter().enumerate().map(|(i, module)| DenseModule::read(format!("modules.{i}"), module));
         let modules = modules.collect::<Result<_, _>>()?;
-        Ok(Self { pooling, modules, projection: None, score, classifier: None })
+        Ok(Self { pooling, modules, projection: None, score, classifier: None, label_kind: LabelKind::Single })
     }
 
     fn of_tensors(
         tensors: &FloatTensors<'_>,
-        Description { head, labels, .. }: &Description,
+        description: &Description,
         [hidden, width]: [usize; 2],
     ) -> Result<Self, CheckpointError> {
+        let Description { head, labels, .. } = description;
         tensors.check_names(&known_names(head, labels.len()))?;
         let read = |is_there: bool, name, shape| is_there.then(|| Linear::read(tensors, name, shape)).transpose();
         Ok(Self {
@@ -91,6 +94,7 @@ impl Head {
             projection: read(head.projection.is_some(), "vector", [width, hidden])?,
             score: head.score,
             classifier: read(!labels.is_empty(), "dense", [labels.len(), width])?,
+            label_kind: description.label_kind(),
         })
     }
 
@@ -116,7 +120,10 @@ impl Head {
         }
         let probabilities = self.classifier.as_ref().map(|classifier| {
             let logits = classifier.add(graph, &vectors);
-            graph.softmax(&logits)
+            match self.label_kind {
+                LabelKind::Single => graph.softmax(&logits),
+                LabelKind::Multi => graph.sigmoid(&logits),
+            }
         });
         Outputs { vectors, probabilities }
     }

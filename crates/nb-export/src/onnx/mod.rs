@@ -83,9 +83,12 @@ fn metadata(
     let positions = config.max_tokens().unsigned_abs() as usize;
     let max_tokens = description.map_or(positions, |description| description.max_tokens.min(positions));
     let mut metadata = vec![("precision", precision.name().to_owned()), ("max_tokens", max_tokens.to_string())];
-    if let Some(Description { task, labels, .. }) = description {
+    if let Some(Description { task, labels, thresholds, .. }) = description {
         metadata.push(("task", task.clone()));
         metadata.push(("labels", serde_json::json!(labels).to_string()));
+        if !thresholds.is_empty() {
+            metadata.push(("thresholds", serde_json::json!(thresholds).to_string()));
+        }
     }
     metadata
 }

@@ -34,6 +34,16 @@ impl Dense {
         fill_uniform(&self.arena, seed, &[Fan { part: "", inputs: self.weight.size()[1] }]);
     }
 
+    /// Sets the bias.
+    ///
+    /// # Panics
+    /// If there is not a value for each output.
+    pub fn set_bias(&mut self, values: &[f32]) {
+        let values = Tensor::from_slice(values).to_device(self.bias.device());
+        assert_eq!(values.size(), self.bias.size(), "one value for each output");
+        tch::no_grad(|| self.bias.copy_(&values));
+    }
+
     /// Returns parameters and gradients.
     pub fn arena(&self) -> &Arena {
         &self.arena

@@ -103,6 +103,7 @@ pub fn evaluate_clicks(scored: &ScoredImpressions<'_>, scores: &CandidateScores)
         parts: parts(scored, &measured)?,
         counted: if tied > 0 { vec![Count::new(TIED, tied)] } else { Vec::new() },
         skipped: vec![Count::new("impressions of one class", one_class)],
+        thresholds: Vec::new(),
     })
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use schemars::JsonSchema;
-use serde::de::{Error, Unexpected, Visitor};
+use serde::de::{Error, SeqAccess, Unexpected, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Meaning of a `"` in csv and tsv.
@@ -145,6 +145,45 @@ impl<'de> Deserialize<'de> for ColumnKey {
             }
         }
         deserializer.deserialize_any(Key)
+    }
+}
+
+/// One column, or a list of columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnKeys(pub Vec<ColumnKey>);
+
+impl<'de> Deserialize<'de> for ColumnKeys {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = ColumnKeys;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a column's name, its number from 0, or a list of columns")
+            }
+            fn visit_u64<E: Error>(self, n: u64) -> Result<ColumnKeys, E> {
+                Ok(ColumnKeys(vec![ColumnKey::Number(n as usize)]))
+            }
+            fn visit_str<E: Error>(self, name: &str) -> Result<ColumnKeys, E> {
+                Ok(ColumnKeys(vec![ColumnKey::Name(name.to_owned())]))
+            }
+            fn visit_seq<A: SeqAccess<'de>>(self, mut all: A) -> Result<ColumnKeys, A::Error> {
+                let mut keys = Vec::new();
+                while let Some(key) = all.next_element()? {
+                    keys.push(key);
+                }
+                if keys.is_empty() { Err(A::Error::invalid_length(0, &self)) } else { Ok(ColumnKeys(keys)) }
+            }
+        }
+        deserializer.deserialize_any(Keys)
+    }
+}
+
+impl Serialize for ColumnKeys {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0.as_slice() {
+            [only] => only.serialize(serializer),
+            all => all.serialize(serializer),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use nb_checkpoint::ArticleField;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::choices::{ColumnKey, QuotingChoice, UnknownLabels};
+use super::choices::{ColumnKey, ColumnKeys, QuotingChoice, UnknownLabels};
 use super::class_weights::ClassWeights;
 use super::head::ReaderPoolingChoice;
 use super::schema;
@@ -174,8 +174,14 @@ pub fn data_field(field: ArticleField) -> nb_data::read::Field {
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ColumnsConfig {
-    /// Column of the label (topic).
+    /// Column of the label, if each text has one (topic).
     pub label: Option<ColumnKey>,
+    /// Columns of the labels, if each text has any number of them (topic): one, or several.
+    pub labels: Option<ColumnKeys>,
+    /// Text between two labels in a column of `labels`, such as `|`; lists in jsonl and parquet need none.
+    pub label_separator: Option<String>,
+    /// Columns of 0 and 1, one for each label (topic): 1 if the text has the label that the column names.
+    pub label_flags: Option<ColumnKeys>,
     /// One or two columns of text.
     pub text: Vec<ColumnKey>,
 }

@@ -34,7 +34,7 @@ mod trained_layers;
 mod tree;
 
 pub use checkpoints::{CheckpointEvery, CheckpointsConfig, OnCheckpointError};
-pub use choices::{ColumnKey, DeviceChoice, PrecisionChoice, QuotingChoice, UnknownLabels};
+pub use choices::{ColumnKey, ColumnKeys, DeviceChoice, PrecisionChoice, QuotingChoice, UnknownLabels};
 pub use class_weights::ClassWeights;
 pub use data::{ArticlesChoice, ClickedBeforeChoice, ColumnsConfig, DataConfig, DataFormat, ReaderConfig, data_field};
 pub use error::ConfigError;

@@ -6,7 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value, json};
 
 use super::checkpoints::CheckpointEvery;
-use super::choices::{ColumnKey, DeviceChoice};
+use super::choices::{ColumnKey, ColumnKeys, DeviceChoice};
 use super::class_weights::ClassWeights;
 use super::ramp::RampConfig;
 use super::student_init::StudentInit;
@@ -84,6 +84,20 @@ schema!(ClassWeights, {
 schema!(ColumnKey, {
     "description": "Column, by name or by number from 0.",
     "anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]
+});
+
+schema!(ColumnKeys, {
+    "description": "Columns, by name or by number from 0: one, or a list.",
+    "anyOf": [
+        {"type": "string"},
+        {"type": "integer", "minimum": 0},
+        {
+            "type": "array",
+            "items": {"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 0}]},
+            "minItems": 1
+        },
+        {"type": "null"}
+    ]
 });
 
 schema!(ThreadsChoice, {

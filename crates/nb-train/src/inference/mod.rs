@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
 use nb_checkpoint::{
-    ArticleField, DESCRIPTION_FILE, Description, HeadDescription, MODULES_FILE, ScoreKind, SentenceModules,
+    ArticleField, DESCRIPTION_FILE, Description, HeadDescription, LabelKind, MODULES_FILE, ScoreKind, SentenceModules,
 };
 use nb_data::batch::{MIN_TOKENS, cut};
 use nb_data::read::{Article, Field};
@@ -226,8 +226,13 @@ impl SavedModel {
     /// If the model was not trained for topic classification, or if a text cannot be tokenised.
     pub fn probabilities(&self, articles: &[Article]) -> Result<Vec<Vec<f32>>> {
         let (dense, head) = (self.dense()?, &self.head()?.vector);
+        let kind = self.head()?.description.label_kind();
         self.run(&self.tokens(articles)?, |states, packed| {
-            dense.forward(&vectors(head, states, packed)).softmax(-1, Kind::Float)
+            let logits = dense.forward(&vectors(head, states, packed));
+            match kind {
+                LabelKind::Single => logits.softmax(-1, Kind::Float),
+                LabelKind::Multi => logits.to_kind(Kind::Float).sigmoid(),
+            }
         })
     }
 

@@ -28,6 +28,15 @@ pub struct ModelCard {
     pub text: CardText,
 }
 
+/// The labels of a task with classes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CardLabels<'a> {
+    /// The labels by class number; none if the task has no classes.
+    pub names: &'a [String],
+    /// The threshold of each label, if a text has any number of labels.
+    pub thresholds: &'a [f64],
+}
+
 /// The part of a model card that a task writes.
 #[derive(Debug, Clone, Copy)]
 pub struct CardText {

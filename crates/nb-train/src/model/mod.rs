@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::build::{needs_projection, trained_head, widths};
 pub use self::caches::{CachePlan, cacheable_outputs};
-pub use self::card::{CardText, ModelCard};
+pub use self::card::{CardLabels, CardText, ModelCard};
 pub use self::head_layers::HeadLayers;
 pub use self::output_cache::{CachedEncoder, EncoderOutput, LoadedOutputs, OutputCache, cache_size, format_bytes};
 pub use self::outputs::HeadOutputs;

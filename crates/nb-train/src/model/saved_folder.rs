@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use nb_checkpoint::{
-    BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, weight_files,
+    BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description, HEAD_FILE, HeadDescription, LabelKind, weight_files,
     write_sentence_modules,
 };
 use nb_data::Tokenizer;
 use nb_model::{Arena, fill, named_values, read_tensors, write_tensors};
 use serde_json::{Map, Value};
 
-use super::card::{CardText, ModelCard, to_markdown};
+use super::card::{CardLabels, CardText, ModelCard, to_markdown};
 use crate::atomic_file::write_file;
 use crate::plan::Plan;
 
@@ -58,15 +58,18 @@ pub(crate) fn fill_head(folder: &Path, arenas: &[&Arena]) -> Result<()> {
     Ok(fill(last, tensors, &path)?)
 }
 
-/// Adds the labels to a `config.json`, as `id2label` and `label2id`, so that other tools use the same class names.
-fn add_labels(config: &Path, labels: &[String]) -> Result<()> {
+/// Adds the labels to a `config.json`, as `id2label`, `label2id` and `problem_type`, so that other tools use the same class names.
+fn add_labels(config: &Path, description: &Description) -> Result<()> {
     let read = || -> Result<Map<String, Value>> { Ok(serde_json::from_slice(&std::fs::read(config)?)?) };
     let mut json = read().with_context(|| format!("cannot read {}", config.display()))?;
-    let numbered = || labels.iter().enumerate();
+    let numbered = || description.labels.iter().enumerate();
     let by_id: Map<String, Value> = numbered().map(|(id, label)| (id.to_string(), label.as_str().into())).collect();
     let by_label: Map<String, Value> = numbered().map(|(id, label)| (label.clone(), id.into())).collect();
     json.insert("id2label".into(), by_id.into());
     json.insert("label2id".into(), by_label.into());
+    if description.label_kind() == LabelKind::Multi {
+        json.insert("problem_type".into(), LabelKind::Multi.problem_type().into());
+    }
     write_file(config, format!("{:#}\n", Value::Object(json)).as_bytes())
 }
 
@@ -91,16 +94,14 @@ impl ModelCard {
     ///
     /// # Errors
     /// If a file cannot be written, or if the head's file does not fit its description.
-    pub fn write(&self, folder: &Path, labels: &[String], tokenizer: &Tokenizer) -> Result<()> {
+    pub fn write(&self, folder: &Path, labels: CardLabels<'_>, tokenizer: &Tokenizer) -> Result<()> {
         for file in tokenizer.files(self.max_tokens) {
             write_file(&folder.join(file.name), &file.bytes)?;
         }
-        if !labels.is_empty() {
-            add_labels(&folder.join(CONFIG_FILE), labels)?;
-        }
         let description = Description {
             task: self.task.to_owned(),
-            labels: labels.to_vec(),
+            labels: labels.names.to_vec(),
+            thresholds: labels.thresholds.to_vec(),
             max_tokens: self.max_tokens,
             texts: self.texts,
             fields: self.fields.clone(),
@@ -108,6 +109,9 @@ impl ModelCard {
             self_attention: self.self_attention,
             head: self.head,
         };
+        if !labels.names.is_empty() {
+            add_labels(&folder.join(CONFIG_FILE), &description)?;
+        }
         write_sentence_modules(folder, &description)?;
         write_file(&folder.join(DESCRIPTION_FILE), description.to_json().as_bytes())?;
         let family = BertConfig::read(&folder.join(CONFIG_FILE))?.family;

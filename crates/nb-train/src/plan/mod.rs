@@ -7,6 +7,7 @@ mod data;
 pub(crate) mod estimate;
 pub(crate) mod files;
 mod head;
+pub(crate) mod label_columns;
 mod machine;
 mod models;
 mod parts;

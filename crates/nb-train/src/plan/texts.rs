@@ -3,17 +3,20 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::LabelKind;
 use nb_data::read::{
-    Column, CsvLayout, Delimiter, Encoding, Format, Header, KeyLayout, KeyPath, LabelRule, Source, dataset_files,
+    Column, CsvLayout, Delimiter, Encoding, Format, Header, KeyLayout, KeyPath, LabelLayout, LabelRule, Source,
+    dataset_files,
 };
 
 use super::files::{fields, require_file};
+use super::label_columns::{LabelColumn, label_kind, label_layout};
 use crate::config::{ColumnKey, ColumnsConfig, ConfigError, DataConfig, DataFormat, KeyPath as ConfigKey};
 
 /// The labels of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Labelling {
-    /// Every row needs one.
+    /// They are read; every row needs one if each text has one.
     Required,
     /// They are not read.
     Ignored,
@@ -54,9 +57,10 @@ impl<'a> TextFiles<'a> {
     pub(crate) fn new(config: &'a DataConfig, labelling: Labelling) -> Result<Self> {
         let encoding = config.encoding.as_deref().map(str::parse::<Encoding>).transpose();
         let encoding = encoding.with_context(|| ConfigKey::from("data.encoding"))?;
-        let labels = match labelling {
-            Labelling::Required => LabelRule::Required,
-            Labelling::Ignored => LabelRule::Optional,
+        let labels = match (labelling, label_kind(config)) {
+            (Labelling::Required, LabelKind::Single) => LabelRule::Required,
+            (Labelling::Required, LabelKind::Multi) => LabelRule::AnyNumber,
+            (Labelling::Ignored, _) => LabelRule::Optional,
         };
         Ok(Self { config, format: format(config, labelling)?, labels, encoding })
     }
@@ -94,11 +98,14 @@ fn format(config: &DataConfig, labelling: Labelling) -> Result<Format> {
         return Ok(Format::BeirCorpus { fields: fields(config) });
     }
     let columns = columns(config, labelling)?;
-    let label = columns.label.as_ref().filter(|_| labelling == Labelling::Required);
+    let label = label_layout(columns)?.filter(|_| labelling == Labelling::Required);
     match config.format {
         DataFormat::Jsonl => Ok(Format::JsonLines(keys(columns, label)?)),
         DataFormat::Parquet => Ok(Format::Parquet(keys(columns, label)?)),
-        _ => Ok(Format::Csv(csv(config, columns, label.map(Column::from))?)),
+        _ => {
+            let column = |LabelColumn { column, .. }: &LabelColumn| Ok::<_, anyhow::Error>(Column::from(column));
+            Ok(Format::Csv(csv(config, columns, label.map(|label| label.try_map(column)).transpose()?)?))
+        }
     }
 }
 
@@ -113,7 +120,7 @@ fn columns(config: &DataConfig, labelling: Labelling) -> Result<&ColumnsConfig, 
     let Some(columns) = &config.columns else {
         return Err(ConfigError::expected("data.columns", "missing", format!("for example {example}")));
     };
-    if labelling == Labelling::Required && columns.label.is_none() {
+    if labelling == Labelling::Required && label_layout(columns)?.is_none() {
         let expected = format!("the column of the label, for example {label}");
         return Err(ConfigError::expected("data.columns.label", "missing", expected));
     }
@@ -124,14 +131,14 @@ fn columns(config: &DataConfig, labelling: Labelling) -> Result<&ColumnsConfig, 
     Ok(columns)
 }
 
-fn csv(config: &DataConfig, columns: &ColumnsConfig, label: Option<Column>) -> Result<CsvLayout> {
+fn csv(config: &DataConfig, columns: &ColumnsConfig, label: Option<LabelLayout<Column>>) -> Result<CsvLayout> {
     let delimiter = match (&config.delimiter, config.format) {
         (Some(text), _) => text.parse::<Delimiter>().with_context(|| ConfigKey::from("data.delimiter"))?,
         (None, DataFormat::Tsv) => Delimiter::TAB,
         (None, _) => Delimiter::COMMA,
     };
     Ok(CsvLayout {
-        label: label.map(Into::into),
+        label,
         text: columns.text.iter().map(Into::into).collect(),
         header: if config.header.unwrap_or(false) { Header::Present } else { Header::Absent },
         delimiter,
@@ -139,7 +146,7 @@ fn csv(config: &DataConfig, columns: &ColumnsConfig, label: Option<Column>) -> R
     })
 }
 
-fn keys(columns: &ColumnsConfig, label: Option<&ColumnKey>) -> Result<KeyLayout> {
+fn keys(columns: &ColumnsConfig, label: Option<LabelLayout<LabelColumn>>) -> Result<KeyLayout> {
     let key = |place: &str, key: &ColumnKey| -> Result<KeyPath> {
         match key {
             ColumnKey::Name(name) => name.parse::<KeyPath>().with_context(|| ConfigKey::from(place)),
@@ -150,7 +157,7 @@ fn keys(columns: &ColumnsConfig, label: Option<&ColumnKey>) -> Result<KeyLayout>
     };
     let text = columns.text.iter().enumerate().map(|(i, name)| key(&format!("data.columns.text[{i}]"), name));
     Ok(KeyLayout {
-        label: label.map(|label| key("data.columns.label", label)).transpose()?.map(Into::into),
+        label: label.map(|label| label.try_map(|label| key(&label.key, &label.column))).transpose()?,
         text: text.collect::<Result<_>>()?,
         id: None,
     })

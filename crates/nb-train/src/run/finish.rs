@@ -155,23 +155,34 @@ fn measure<'a, K: Task>(
     model: &'a Model<K::Head>,
     processes: &ProcessGroup,
 ) -> Result<FinishedModel<'a>> {
-    let evaluate = |model: &Model<K::Head>, split| run.task.evaluate(model, split, processes);
+    let evaluate =
+        |model: &Model<K::Head>, split, thresholds: &[f64]| run.task.evaluate(model, split, thresholds, processes);
     let has_test = run.task.has_test();
     let bert = &model.bert;
     if role == Role::Teacher && run.plan.method.teacher == TeacherRole::Frozen {
         let folder = run.plan.trained[0].display().to_string();
         let cache = EvaluationCache::new(run.plan, &run.sources, processes);
-        let measure = |split| cache.measure("frozen teacher", split, || evaluate(model, split));
-        let dev = Some(measure(SplitName::Dev)?);
-        let test = has_test.then(|| measure(SplitName::Test)).transpose()?;
-        return Ok(FinishedModel { role, bert, folder, best_step: None, dev, test, speed: Speed::default() });
+        let measure =
+            |split, thresholds: &[f64]| cache.measure("frozen teacher", split, || evaluate(model, split, thresholds));
+        let dev = measure(SplitName::Dev, &[])?;
+        let test = has_test.then(|| measure(SplitName::Test, &dev.thresholds)).transpose()?;
+        return Ok(FinishedModel {
+            role,
+            bert,
+            folder,
+            best_step: None,
+            dev: Some(dev),
+            test,
+            speed: Speed::default(),
+        });
     }
     let best = run.state.best.iter().find(|best| best.role() == role).and_then(Best::evaluation);
     let mut test = None;
     if has_test {
         let saved = run.folder.path().join(role.name());
         let saved = build::saved_model_from_main(&saved, run.plan, run.task, model, processes)?;
-        test = Some(evaluate(&saved, SplitName::Test)?);
+        let thresholds = best.map(|best| best.evaluation.thresholds.as_slice()).unwrap_or_default();
+        test = Some(evaluate(&saved, SplitName::Test, thresholds)?);
     }
     Ok(FinishedModel {
         role,

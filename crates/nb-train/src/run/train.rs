@@ -182,7 +182,7 @@ impl<K: Task> Run<'_, K> {
         let mut line = EvalLine { step: Some(step), epoch: Some(epoch), cost, ..EvalLine::default() };
         let mut without_gain = 0;
         for ((role, model), best) in self.models.trained(self.plan.method.teacher).zip(&mut self.state.best) {
-            let evaluation = self.task.evaluate(model, SplitName::Dev, &processes);
+            let evaluation = self.task.evaluate(model, SplitName::Dev, &[], &processes);
             let evaluation = evaluation.with_context(|| format!("step {step}: {}; {saved_models}", role.name()))?;
             tracing::info!("step {step}: {} {}", role.name(), evaluation.line());
             match role {
@@ -190,9 +190,9 @@ impl<K: Task> Run<'_, K> {
                 Role::Student => line.student = Some(evaluation.record()),
             }
             let _work = processes.busy();
-            let folder = &self.folder;
+            let (folder, thresholds) = (&self.folder, evaluation.thresholds.clone());
             without_gain = best.offer(step, evaluation, || match folder.is_ours() {
-                true => Best::save(role, folder.path(), |folder| save(self.task, model, folder)),
+                true => Best::save(role, folder.path(), |folder| save(self.task, model, &thresholds, folder)),
                 false => Ok(String::new()), // only the main process needs the hash, to compare when it resumes
             })?;
         }
@@ -235,7 +235,7 @@ impl<K: Task> Run<'_, K> {
     }
 }
 
-fn save<K: Task>(task: &K, model: &Model<K::Head>, folder: &Path) -> Result<()> {
+fn save<K: Task>(task: &K, model: &Model<K::Head>, thresholds: &[f64], folder: &Path) -> Result<()> {
     model.bert.save(folder)?;
-    task.save(&model.head, folder)
+    task.save(&model.head, thresholds, folder)
 }

@@ -24,7 +24,7 @@ pub(super) fn measure_untouched<K: Task>(run: &Run<'_, K>, processes: &ProcessGr
     let measure = |name: &str, bert: Bert| -> Result<Option<ModelSummary>> {
         let Some(head) = run.task.untouched_head(bert.config().hidden_size) else { return Ok(None) };
         let model = Model { bert, head };
-        let of = |split| cache.measure(name, split, || run.task.evaluate(&model, split, processes));
+        let of = |split| cache.measure(name, split, || run.task.evaluate(&model, split, &[], processes));
         let dev = of(SplitName::Dev).with_context(|| name.to_owned())?;
         let test = run.task.has_test().then(|| of(SplitName::Test)).transpose().with_context(|| name.to_owned())?;
         Ok(Some(ModelSummary {

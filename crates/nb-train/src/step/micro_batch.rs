@@ -1,5 +1,6 @@
 //! The forward and backward passes of one micro-batch.
 
+use nb_checkpoint::LabelKind;
 use nb_data::random::mix;
 use nb_model::profile::{Phase, scope};
 use nb_model::{DropoutKey, Encoded, Pass};
@@ -50,6 +51,7 @@ impl Stepper {
             teacher: teacher.as_ref().map(|forward| &forward.outputs),
             student: student.as_ref().map(|forward| &forward.outputs),
             packed: micro_batch.texts,
+            label_kind: task.label_kind(),
             labels: &labels,
             class_weights: task.class_weights(),
             teacher_layers: depth(models.teacher.as_ref()),
@@ -65,7 +67,7 @@ impl Stepper {
         if total.requires_grad() {
             total.backward(); // else the stage trains nothing: the parts that its terms read are not trained
         }
-        let agreement = context.telemetry.agreement(inputs.teacher, inputs.student);
+        let agreement = context.telemetry.agreement(&inputs);
         drop(losses); // the backward pass through the encoders has phases of its own
 
         for (model, forward) in [(&models.teacher, teacher), (&models.student, student)] {
@@ -91,7 +93,10 @@ impl Stepper {
         {
             outputs.logits = match self.method.ensemble {
                 Ensemble::Mean => nb_loss::mean_logits(&all),
-                Ensemble::Loss => nb_loss::logits_weighted_by_loss(&all, input.labels),
+                Ensemble::Loss => match input.task.label_kind() {
+                    LabelKind::Single => nb_loss::logits_weighted_by_loss(&all, input.labels),
+                    LabelKind::Multi => nb_loss::logits_weighted_by_binary_loss(&all, input.labels),
+                },
             };
         }
         first

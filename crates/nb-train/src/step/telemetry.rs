@@ -2,6 +2,7 @@
 //!
 //! All of them stay on the device until they are read, so logging does not make a step wait for the device.
 
+use nb_checkpoint::LabelKind;
 use nb_report::record::{Agreement, Named, StepLine};
 use tch::{Device, Kind, Tensor};
 
@@ -9,7 +10,7 @@ use crate::method::{Method, TeacherRole, TermKind};
 use crate::model::{Models, Role};
 use crate::step::context::{StepContext, Telemetry};
 use crate::step::momentum::{self, LayerGrads};
-use crate::step::terms::{Counts, ModelOutputs};
+use crate::step::terms::{Counts, TermInputs};
 
 /// Statistics of the gradients, and the agreement of the models, on the device.
 #[derive(Debug)]
@@ -21,11 +22,15 @@ pub(crate) struct GradientStats {
 
 impl Telemetry {
     /// Computes the agreement of teacher and student on a micro-batch, summed over its rows.
-    pub(crate) fn agreement(self, teacher: Option<&ModelOutputs>, student: Option<&ModelOutputs>) -> Option<Tensor> {
-        let (Self::Models, Some(teacher), Some(student)) = (self, teacher, student) else { return None };
+    pub(crate) fn agreement(self, inputs: &TermInputs<'_>) -> Option<Tensor> {
+        let (Self::Models, Some(teacher), Some(student)) = (self, inputs.teacher, inputs.student) else { return None };
         let (v, z) = (&teacher.outputs.as_ref()?.logits, &student.outputs.as_ref()?.logits);
         let rows = v.size()[0] as f64;
-        (rows > 0.0).then(|| nb_loss::agreement(v, z).to_kind(Kind::Double) * rows)
+        let agreement = || match inputs.label_kind {
+            LabelKind::Single => nb_loss::agreement(v, z),
+            LabelKind::Multi => nb_loss::binary_agreement(v, z),
+        };
+        (rows > 0.0).then(|| agreement().to_kind(Kind::Double) * rows)
     }
 }
 

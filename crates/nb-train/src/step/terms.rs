@@ -5,9 +5,11 @@
 
 use std::collections::BTreeMap;
 
+use nb_checkpoint::LabelKind;
 use nb_loss::{
-    Soft, SoftLoss, cosine_distance, cwsm_temperatures, flsw_temperatures, hard_cross_entropy, normalised_state_mse,
-    score_mse, similarity_kl, similarity_mse, soft_loss, squared_distance, state_mse, weighted_cross_entropy,
+    Soft, SoftLoss, binary_cross_entropy, binary_soft_loss, cosine_distance, cwsm_temperatures, flsw_temperatures,
+    hard_cross_entropy, normalised_state_mse, score_mse, similarity_kl, similarity_mse, soft_loss, squared_distance,
+    state_mse, weighted_cross_entropy,
 };
 use nb_model::{Dense, Encoded, Packed, cls_pooling};
 use tch::Tensor;
@@ -137,7 +139,9 @@ pub struct TermInputs<'a> {
     pub student: Option<&'a ModelOutputs>,
     /// The texts.
     pub packed: &'a Packed,
-    /// One label for each row of logits.
+    /// The number of labels of a row, which decides how logits become probabilities.
+    pub label_kind: LabelKind,
+    /// The labels of the rows of logits ([`Objective::labels`](crate::task::Objective::labels)).
     pub labels: &'a Tensor,
     /// The weight of each class in the hard loss, \[C\]; `None` if all rows count the same.
     pub class_weights: Option<&'a Tensor>,
@@ -208,9 +212,10 @@ impl TermInputs<'_> {
 
     fn hard(&self, model: &ModelOutputs) -> Tensor {
         let (logits, count) = (&model.outputs().logits, self.counts.labelled);
-        match self.class_weights {
-            None => hard_cross_entropy(logits, self.labels, count),
-            Some(weights) => weighted_cross_entropy(logits, self.labels, weights, count),
+        match (self.label_kind, self.class_weights) {
+            (LabelKind::Single, None) => hard_cross_entropy(logits, self.labels, count),
+            (LabelKind::Single, Some(weights)) => weighted_cross_entropy(logits, self.labels, weights, count),
+            (LabelKind::Multi, weights) => binary_cross_entropy(logits, self.labels, weights, count),
         }
     }
 
@@ -226,7 +231,11 @@ impl TermInputs<'_> {
             Some(each) => nb_loss::Temperature::PerRow(each),
             None => nb_loss::Temperature::Same(temperature),
         };
-        soft_loss(v, z, &Soft { loss, temperature, scaling: method.scaling }, self.counts.rows)
+        let soft = Soft { loss, temperature, scaling: method.scaling };
+        match self.label_kind {
+            LabelKind::Single => soft_loss(v, z, &soft, self.counts.rows),
+            LabelKind::Multi => binary_soft_loss(v, z, &soft, self.counts.rows),
+        }
     }
 
     /// Projects the student's vectors to the width of the teacher's, unless its head has done so.

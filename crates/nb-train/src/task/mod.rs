@@ -177,12 +177,19 @@ pub trait Task: Objective + Sized {
     /// Returns warnings about the data for readers of the results, one sentence each.
     fn warnings(&self) -> Vec<String>;
 
-    /// Measures a model on one split of the data. The processes share the work, and all of them get the result. It is
-    /// bit-identical to the result of a single process.
+    /// Measures a model on one split of the data. `thresholds` are those of the labels by which the task decides
+    /// ([`Measurements::thresholds`]); if there are none, it chooses those that are best on these rows. The processes share the work,
+    /// and all of them get the result. It is bit-identical to the result of a single process.
     ///
     /// # Errors
     /// If there is no such split, if an output is not finite, or if a process is lost.
-    fn evaluate(&self, model: &Model<Self::Head>, split: SplitName, processes: &ProcessGroup) -> Result<Measurements>;
+    fn evaluate(
+        &self,
+        model: &Model<Self::Head>,
+        split: SplitName,
+        thresholds: &[f64],
+        processes: &ProcessGroup,
+    ) -> Result<Measurements>;
 
     /// Returns true if there are held-out rows.
     fn has_test(&self) -> bool;
@@ -193,11 +200,12 @@ pub trait Task: Objective + Sized {
     /// Returns batches of development texts to time a model with.
     fn timing_batches(&self) -> Vec<TokenBatch>;
 
-    /// Writes a model's files beside its encoder: head, tokenizer, labels and description.
+    /// Writes a model's files beside its encoder: head, tokenizer, labels and description. `thresholds` are those of the labels, if
+    /// they were chosen.
     ///
     /// # Errors
     /// If a file cannot be written.
-    fn save(&self, head: &Self::Head, folder: &Path) -> Result<()>;
+    fn save(&self, head: &Self::Head, thresholds: &[f64], folder: &Path) -> Result<()>;
 }
 
 /// Makes the pooling of both models.

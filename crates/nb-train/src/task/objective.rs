@@ -1,5 +1,6 @@
 //! The part of a task that the training step sees: from a micro-batch of plain data to logits and labels.
 
+use nb_checkpoint::LabelKind;
 use nb_model::{Arena, Packed, Pooling};
 use tch::Tensor;
 
@@ -56,10 +57,17 @@ pub trait Objective {
     /// Copies the texts of a micro-batch to the device.
     fn packed(&self, batch: &Self::Batch) -> Packed;
 
-    /// Copies the labels of a micro-batch to the device; the label of an unlabelled row is [`nb_loss::IGNORE`].
+    /// Returns whether a row has one label or any number, which decides how logits become probabilities.
+    fn label_kind(&self) -> LabelKind {
+        LabelKind::Single
+    }
+
+    /// Copies the labels of a micro-batch to the device. One label per row: [rows] i64, the class. Any number: [rows, C] f32, 1 where
+    /// a label applies, else 0. All entries of an unlabelled row are [`nb_loss::IGNORE`].
     fn labels(&self, batch: &Self::Batch) -> Tensor;
 
-    /// Returns the weight of each class in the hard loss, \[C\] on the device; `None` if all rows count the same.
+    /// Returns the weight of each class in the hard loss, \[C\] on the device; `None` if all rows count the same. Where a row has any
+    /// number of labels, it is the weight of the rows that have the label.
     fn class_weights(&self) -> Option<&Tensor> {
         None
     }
@@ -96,6 +104,10 @@ impl<T: HasObjective> Objective for T {
 
     fn packed(&self, batch: &Self::Batch) -> Packed {
         self.objective().packed(batch)
+    }
+
+    fn label_kind(&self) -> LabelKind {
+        self.objective().label_kind()
     }
 
     fn labels(&self, batch: &Self::Batch) -> Tensor {

@@ -7,8 +7,8 @@ use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
 use nb_data::DataError;
 use nb_data::read::{
-    Article, Column, Compression, CsvLayout, Delimiter, Encoding, Field, Format, Header, KeyLayout, KeyPath, LabelRule,
-    Row, Skipped, SkippedRow, Source, articles, unquoted_warning,
+    Article, Column, Compression, CsvLayout, Delimiter, Encoding, Field, Format, Header, KeyLayout, KeyPath,
+    LabelLayout, LabelRule, Row, Skipped, SkippedRow, Source, articles, unquoted_warning,
 };
 
 use super::choices::QuotingChoice;
@@ -104,7 +104,12 @@ enum FieldChoice {
 
 impl Input {
     /// Opens the input as windows; see [`Layout::windows`].
-    pub(crate) fn windows(&self, size: usize, label: Option<&str>, trained_on: &[Field]) -> Result<Windows> {
+    pub(crate) fn windows(
+        &self,
+        size: usize,
+        label: Option<&LabelLayout<String>>,
+        trained_on: &[Field],
+    ) -> Result<Windows> {
         self.layout.windows(&self.input, size, label, trained_on)
     }
 
@@ -131,13 +136,13 @@ impl Input {
 }
 
 impl Layout {
-    /// Opens a file, or `-` for standard input, as windows of up to `size` articles, in input order. `label` is the column of the
-    /// label (csv, tsv), `trained_on` the parts of an article that are read by default.
+    /// Opens a file, or `-` for standard input, as windows of up to `size` articles, in input order. `label` has the columns of
+    /// the labels (csv, tsv, jsonl, parquet), `trained_on` the parts of an article that are read by default.
     pub(crate) fn windows(
         &self,
         input: &Path,
         size: usize,
-        label: Option<&str>,
+        label: Option<&LabelLayout<String>>,
         trained_on: &[Field],
     ) -> Result<Windows> {
         let (format, labels) = (self.format(input, label, trained_on)?, LabelRule::Optional);
@@ -164,7 +169,7 @@ impl Layout {
         self.format.is_some() || has_lists || describes_text
     }
 
-    fn format(&self, input: &Path, label: Option<&str>, trained_on: &[Field]) -> Result<Format> {
+    fn format(&self, input: &Path, label: Option<&LabelLayout<String>>, trained_on: &[Field]) -> Result<Format> {
         let extension = Compression::extension(input);
         let format = self.format.unwrap_or(match extension {
             Some("csv") => InputFormat::Csv,
@@ -174,7 +179,7 @@ impl Layout {
             Some("jsonl") => InputFormat::Beir,
             _ => InputFormat::Lines,
         });
-        self.check_options(input, format, label)?;
+        self.check_options(input, format, label.is_some())?;
         Ok(match format {
             InputFormat::Jsonl => Format::JsonLines(self.keys(label)?),
             InputFormat::Parquet => Format::Parquet(self.keys(label)?),
@@ -186,10 +191,10 @@ impl Layout {
     }
 
     /// Refuses options that a format does not use.
-    fn check_options(&self, input: &Path, format: InputFormat, label: Option<&str>) -> Result<()> {
+    fn check_options(&self, input: &Path, format: InputFormat, is_labelled: bool) -> Result<()> {
         let has_columns = matches!(format, InputFormat::Csv | InputFormat::Tsv);
         let has_keys = matches!(format, InputFormat::Jsonl | InputFormat::Parquet);
-        if (!self.columns.is_empty() || label.is_some()) && !has_columns && !has_keys {
+        if (!self.columns.is_empty() || is_labelled) && !has_columns && !has_keys {
             bail!(
                 "--columns and --label are for csv, tsv, jsonl and parquet, but {} is read as {}; add --columns or another --format",
                 input.display(),
@@ -208,24 +213,24 @@ impl Layout {
     }
 
     /// Returns the keys of JSON lines or of a Parquet file.
-    fn keys(&self, label: Option<&str>) -> Result<KeyLayout> {
+    fn keys(&self, label: Option<&LabelLayout<String>>) -> Result<KeyLayout> {
         if self.columns.is_empty() {
             bail!("--columns is missing, expected one or two keys of text, e.g. --columns title,abstract");
         }
         Ok(KeyLayout {
-            label: label.map(str::parse::<KeyPath>).transpose()?.map(Into::into),
+            label: label.map(|label| label.try_map(|key| key.parse::<KeyPath>())).transpose()?,
             text: self.columns.iter().map(|c| c.parse::<KeyPath>()).collect::<Result<_, _>>()?,
             id: None,
         })
     }
 
     /// Returns the columns of a csv or tsv file.
-    fn csv(&self, format: InputFormat, label: Option<&str>) -> Result<CsvLayout> {
+    fn csv(&self, format: InputFormat, label: Option<&LabelLayout<String>>) -> Result<CsvLayout> {
         if self.columns.is_empty() {
             bail!("--columns is missing, expected one or two columns of text, e.g. --columns 1,2");
         }
         Ok(CsvLayout {
-            label: label.map(str::parse::<Column>).transpose()?.map(Into::into),
+            label: label.map(|label| label.try_map(|column| column.parse::<Column>())).transpose()?,
             text: self.columns.iter().map(|c| c.parse::<Column>()).collect::<Result<_, _>>()?,
             header: if self.header == HeaderChoice::Present { Header::Present } else { Header::Absent },
             delimiter: self.delimiter.clone().unwrap_or(match format {

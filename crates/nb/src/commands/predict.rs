@@ -30,7 +30,7 @@ pub(crate) struct Predict {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Which {
-    /// Probability of the most probable label
+    /// Probability of the most probable label, or of each label that applies
     Best,
     /// Probability of every label
     All,
@@ -39,7 +39,7 @@ enum Which {
 impl Predict {
     pub(crate) fn run(&self) -> Result<ExitCode> {
         let model = self.compute.load(&self.model)?;
-        let labels = model.labels()?;
+        let (labels, thresholds) = (model.labels()?, model.thresholds());
         let mut windows = self.input.windows(WINDOW, None, &model.fields())?;
         let mut out = BufWriter::new(std::io::stdout().lock());
         loop {
@@ -53,13 +53,10 @@ impl Predict {
                 if let Some(id) = &article.id {
                     line.insert("id".into(), id.as_str().into());
                 }
-                let best = argmax(&probabilities).context("the model has no labels")?;
-                line.insert("label".into(), labels[best].as_str().into());
-                line.insert("probability".into(), json!(probabilities[best]));
-                if self.probabilities == Which::All {
-                    let all = labels.iter().cloned().zip(probabilities.iter().map(|p| json!(p)));
-                    line.insert("probabilities".into(), Value::Object(all.collect()));
-                }
+                line.extend(match thresholds {
+                    [] => best_label(labels, &probabilities, self.probabilities)?,
+                    _ => label_set(labels, thresholds, &probabilities, self.probabilities),
+                });
                 writeln!(out, "{}", Value::Object(line))?;
             }
             out.flush()?;
@@ -68,4 +65,32 @@ impl Predict {
         model.log_truncated();
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Describes the prediction of a model for texts with one label: the most probable one.
+fn best_label(labels: &[String], probabilities: &[f32], which: Which) -> Result<Map<String, Value>> {
+    let best = argmax(probabilities).context("the model has no labels")?;
+    let mut prediction = Map::new();
+    prediction.insert("label".into(), labels[best].as_str().into());
+    prediction.insert("probability".into(), json!(probabilities[best]));
+    if which == Which::All {
+        let all = labels.iter().cloned().zip(probabilities.iter().map(|p| json!(p)));
+        prediction.insert("probabilities".into(), Value::Object(all.collect()));
+    }
+    Ok(prediction)
+}
+
+/// Describes the prediction of a model for texts with any number of labels: those whose probability is at least their threshold,
+/// the most probable first.
+fn label_set(labels: &[String], thresholds: &[f64], probabilities: &[f32], which: Which) -> Map<String, Value> {
+    let mut order: Vec<usize> = (0..labels.len()).collect();
+    order.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+    let applies = |&class: &usize| f64::from(probabilities[class]) >= thresholds[class];
+    let set: Vec<usize> = order.iter().copied().filter(applies).collect();
+    let shown = if which == Which::All { (0..labels.len()).collect() } else { set.clone() };
+    let shown = shown.into_iter().map(|class| (labels[class].clone(), json!(probabilities[class])));
+    let mut prediction = Map::new();
+    prediction.insert("probabilities".into(), Value::Object(shown.collect()));
+    prediction.insert("labels".into(), set.into_iter().map(|class| labels[class].as_str()).collect());
+    prediction
 }

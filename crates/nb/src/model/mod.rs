@@ -103,6 +103,15 @@ impl TextModel {
         }
     }
 
+    /// Returns the threshold of each label; none if a text has one label.
+    pub(crate) fn thresholds(&self) -> &[f64] {
+        match self {
+            Self::Cpu(model) => model.thresholds(),
+            #[cfg(feature = "train")]
+            Self::Gpu(model) => model.description().map_or(&[], |description| &description.thresholds),
+        }
+    }
+
     /// Checks that the model outputs vectors for a search.
     ///
     /// # Errors

@@ -30,7 +30,7 @@ use super::texts::tokens_of;
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, TextRef, VectorHead, Widths, check_head};
 use crate::method::Share;
 use crate::model::build::saved_model;
-use crate::model::{HeadLayers, Model, ModelCard, save_head};
+use crate::model::{CardLabels, HeadLayers, Model, ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
 
 pub use objective::{EmbedBatch, EmbedObjective};
@@ -201,7 +201,13 @@ impl Task for Embed {
         self.test.is_some()
     }
 
-    fn evaluate(&self, model: &Model<VectorHead>, split: SplitName, processes: &ProcessGroup) -> Result<Measurements> {
+    fn evaluate(
+        &self,
+        model: &Model<VectorHead>,
+        split: SplitName,
+        _: &[f64],
+        processes: &ProcessGroup,
+    ) -> Result<Measurements> {
         let texts = match split {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("data.test is not set")?,
@@ -221,10 +227,10 @@ impl Task for Embed {
         timing_batches(store, rows.clone())
     }
 
-    fn save(&self, head: &VectorHead, folder: &Path) -> Result<()> {
+    fn save(&self, head: &VectorHead, _: &[f64], folder: &Path) -> Result<()> {
         save_head(folder, &head.arenas())?;
         let card = ModelCard { head: head.description(&self.card.head), ..self.card.clone() };
-        card.write(folder, &[], &self.tokenizer)
+        card.write(folder, CardLabels::default(), &self.tokenizer)
     }
 }
 

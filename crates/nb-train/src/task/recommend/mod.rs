@@ -28,7 +28,7 @@ use super::model_vectors::model_vectors;
 use super::unlabelled::{SplitRows, Unlabelled, split_rows};
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, VectorHead, Widths, check_head, check_task};
 use crate::method::Share;
-use crate::model::{HeadLayers, Model, ModelCard, save_head};
+use crate::model::{CardLabels, HeadLayers, Model, ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
 
 pub(super) use open::read_impressions;
@@ -217,6 +217,7 @@ impl Task for Recommend {
         &self,
         model: &Model<RecommendHead>,
         split: SplitName,
+        _: &[f64],
         processes: &ProcessGroup,
     ) -> Result<Measurements> {
         let MeasuredSplit { split, seen } = match split {
@@ -237,10 +238,10 @@ impl Task for Recommend {
         timing_batches(articles, (0..articles.len() as u32).collect())
     }
 
-    fn save(&self, head: &RecommendHead, folder: &Path) -> Result<()> {
+    fn save(&self, head: &RecommendHead, _: &[f64], folder: &Path) -> Result<()> {
         save_head(folder, &head.arenas())?;
         let card = ModelCard { head: head.vector.description(&self.card.head), ..self.card.clone() };
-        card.write(folder, &[], &self.tokenizer)
+        card.write(folder, CardLabels::default(), &self.tokenizer)
     }
 }
 

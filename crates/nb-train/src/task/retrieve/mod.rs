@@ -27,7 +27,7 @@ use super::model_vectors::model_vectors;
 use super::unlabelled::{SplitRows, Unlabelled, split_rows};
 use super::{HasObjective, HeadPair, SplitName, Task, TaskHead, VectorHead, Widths, check_head, check_task};
 use crate::method::Share;
-use crate::model::{HeadLayers, Model, ModelCard, save_head};
+use crate::model::{CardLabels, HeadLayers, Model, ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
 
 pub(super) use open::read_queries;
@@ -182,6 +182,7 @@ impl Task for Retrieve {
         &self,
         model: &Model<RetrieveHead>,
         split: SplitName,
+        _: &[f64],
         processes: &ProcessGroup,
     ) -> Result<Measurements> {
         let split = match split {
@@ -199,10 +200,10 @@ impl Task for Retrieve {
         timing_batches(&self.dev.corpus, (0..self.dev.corpus.len() as u32).collect())
     }
 
-    fn save(&self, head: &RetrieveHead, folder: &Path) -> Result<()> {
+    fn save(&self, head: &RetrieveHead, _: &[f64], folder: &Path) -> Result<()> {
         save_head(folder, &head.arenas())?;
         let card = ModelCard { head: head.vector.description(&self.card.head), ..self.card.clone() };
-        card.write(folder, &[], &self.tokenizer)
+        card.write(folder, CardLabels::default(), &self.tokenizer)
     }
 }
 

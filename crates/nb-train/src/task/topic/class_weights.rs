@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
+use nb_checkpoint::LabelKind;
 use nb_data::Labels;
 use tch::{Device, Tensor};
 
@@ -13,10 +14,15 @@ use crate::config::ClassWeights;
 ///
 /// # Errors
 /// If a weight is given for a label that no training row has.
-pub(super) fn class_weights(choice: &ClassWeights, train: &TopicSplit, labels: &Labels) -> Result<Option<Vec<f64>>> {
+pub(super) fn class_weights(
+    choice: &ClassWeights,
+    kind: LabelKind,
+    train: &TopicSplit,
+    labels: &Labels,
+) -> Result<Option<Vec<f64>>> {
     match choice {
         ClassWeights::None => Ok(None),
-        ClassWeights::Balanced => Ok(Some(balanced(train, labels.len()))),
+        ClassWeights::Balanced => Ok(Some(balanced(kind, train, labels.len()))),
         ClassWeights::Given(weights) => {
             if let Some(unknown) = weights.keys().find(|label| labels.index_of(label).is_none()) {
                 let known = labels.names().join(", ");
@@ -27,12 +33,16 @@ pub(super) fn class_weights(choice: &ClassWeights, train: &TopicSplit, labels: &
     }
 }
 
-/// Returns rows / (classes · rows of the class) for each class; the mean weight of a training row is 1.
-fn balanced(train: &TopicSplit, classes: usize) -> Vec<f64> {
-    let mut rows = vec![0_usize; classes];
-    train.rows.iter().filter_map(|&row| train.labels[row as usize]).for_each(|class| rows[class] += 1);
-    let all: usize = rows.iter().sum();
-    rows.into_iter().map(|rows| all as f64 / (classes * rows.max(1)) as f64).collect()
+/// Returns the weights that balance the training rows. If each has one label: rows / (classes · rows of the class), so that every
+/// class counts the same; the mean weight of a row is 1. If each has any number of labels: rows without the label / rows with it, so
+/// that both count the same.
+fn balanced(kind: LabelKind, train: &TopicSplit, classes: usize) -> Vec<f64> {
+    let weight = |with: usize| match kind {
+        LabelKind::Single => train.rows.len() as f64 / (classes * with.max(1)) as f64,
+        // Where every row has the label, 0 would switch it off.
+        LabelKind::Multi => (train.rows.len() - with).max(1) as f64 / with.max(1) as f64,
+    };
+    train.rows_by_label(classes).into_iter().map(weight).collect()
 }
 
 /// Copies weights to a device, [C] f32.

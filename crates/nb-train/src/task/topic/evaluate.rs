@@ -1,8 +1,10 @@
-//! Metrics of predicted classes.
+//! Metrics of predicted labels.
 
 use anyhow::Result;
-use nb_rank::{Measurements, evaluate_classes};
+use nb_rank::{LabelSets, Measurements, evaluate_classes, evaluate_label_sets};
 use nb_report::record::Classes;
+
+use super::TopicSplit;
 
 /// The predicted class of a row whose label is known.
 #[derive(Debug, Clone, Copy)]
@@ -34,5 +36,28 @@ pub(super) fn evaluate_predictions(mut predictions: Vec<Prediction>, names: Vec<
         predicted: predicted.iter().map(|&class| class as u32).collect(),
         probability: predictions.iter().map(|prediction| prediction.probability).collect(),
     });
+    Ok(evaluation)
+}
+
+/// Evaluates the probabilities [rows × labels] of the rows of a split, of which a row may have any number of labels. Without
+/// thresholds, chooses those that are best on these rows. The outcomes are ordered by row.
+///
+/// # Errors
+/// If there is no row.
+pub(super) fn evaluate_probabilities(
+    split: &TopicSplit,
+    probabilities: &[f32],
+    labels: usize,
+    thresholds: &[f64],
+) -> Result<Measurements> {
+    let truth: Vec<Vec<usize>> = split.rows.iter().map(|&row| split.labels.of(row as usize).to_vec()).collect();
+    let sets = LabelSets { labels, truth: &truth, probabilities };
+    let mut evaluation = evaluate_label_sets(&sets, Some(thresholds).filter(|given| !given.is_empty()))?;
+    let mut order: Vec<usize> = (0..split.rows.len()).collect();
+    order.sort_unstable_by_key(|&i| split.rows[i]);
+    evaluation.outcomes.rows = order.iter().map(|&i| split.rows[i]).collect();
+    for (_, values) in &mut evaluation.outcomes.values {
+        *values = order.iter().map(|&i| values[i]).collect();
+    }
     Ok(evaluation)
 }

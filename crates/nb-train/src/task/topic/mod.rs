@@ -1,6 +1,7 @@
-//! Topic classification: one text, one label out of C.
+//! Topic classification: one text, one label out of C, or any number of them.
 //!
-//! Head: attentive pooling h over the last hidden states, and a dense layer z = D h + d.
+//! Head: attentive pooling h over the last hidden states, and a dense layer z = D h + d. The probabilities are a softmax of z, or a
+//! sigmoid for each label.
 
 mod class_weights;
 mod evaluate;
@@ -13,7 +14,7 @@ mod warnings;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use nb_checkpoint::{Description, SavedClassifier};
+use nb_checkpoint::{Description, LabelKind, SavedClassifier};
 use nb_data::batch::{cut, order};
 use nb_data::{BatchSize, Labels, TokenBatch, TokenStore, Tokenizer};
 use nb_dist::ProcessGroup;
@@ -23,7 +24,8 @@ use nb_rank::Measurements;
 use nb_share::Shared;
 use tch::{Device, Kind, Tensor};
 
-use self::evaluate::{Prediction, evaluate_predictions};
+use self::evaluate::{Prediction, evaluate_predictions, evaluate_probabilities};
+use self::split::log_odds;
 use self::warnings::warnings;
 use super::encode::{NOT_FINITE, compute_rows, pack, timing_batches};
 use super::texts::tokens_of;
@@ -32,7 +34,7 @@ use super::{
     pooling_pair,
 };
 use crate::method::Share;
-use crate::model::{HeadLayers, Model, ModelCard, save_head};
+use crate::model::{CardLabels, HeadLayers, Model, ModelCard, save_head};
 use crate::plan::{Plan, TaskKind};
 
 pub use objective::{TopicBatch, TopicHead, TopicObjective};
@@ -76,11 +78,19 @@ impl Topic {
         self.unlabelled.as_ref().filter(|_| number == UNLABELLED_STORE).unwrap_or(&self.train.store)
     }
 
-    /// Returns the class of a training text, [`IGNORE`] if it has none.
-    fn label(&self, text: TextRef) -> i64 {
-        match text.store {
-            TRAIN_STORE => self.train.labels[text.row as usize].map_or(IGNORE, |label| label as i64),
-            _ => IGNORE,
+    /// Adds the entries of a training text to the labels of a micro-batch ([`TopicBatch::labels`]).
+    fn add_labels(&self, text: TextRef, all: &mut Vec<i64>) {
+        let labels = (text.store == TRAIN_STORE).then(|| self.train.labels.of(text.row as usize));
+        match (self.objective.label_kind, labels) {
+            (LabelKind::Single, labels) => {
+                all.push(labels.and_then(<[usize]>::first).map_or(IGNORE, |&label| label as i64));
+            }
+            (LabelKind::Multi, None) => all.resize(all.len() + self.labels.len(), IGNORE),
+            (LabelKind::Multi, Some(labels)) => {
+                let start = all.len();
+                all.resize(start + self.labels.len(), 0);
+                labels.iter().for_each(|&label| all[start + label] = 1);
+            }
         }
     }
 
@@ -94,7 +104,10 @@ impl Topic {
         if logits.isfinite().all().int64_value(&[]) == 0 {
             bail!("{NOT_FINITE}");
         }
-        Ok(logits.softmax(-1, Kind::Float))
+        Ok(match self.objective.label_kind {
+            LabelKind::Single => logits.softmax(-1, Kind::Float),
+            LabelKind::Multi => logits.to_kind(Kind::Float).sigmoid(),
+        })
     }
 
     /// Predicts the class of each row of a split that has a label.
@@ -111,11 +124,20 @@ impl Topic {
         })?;
         let mut predictions = Vec::with_capacity(split.rows.len());
         for (&row, numbers) in split.rows.iter().zip(numbers.chunks_exact(2)) {
-            if let Some(label) = split.labels[row as usize] {
+            if let &[label, ..] = split.labels.of(row as usize) {
                 predictions.push(Prediction { row, label, class: numbers[0] as usize, probability: numbers[1] });
             }
         }
         Ok(predictions)
+    }
+}
+
+impl Topic {
+    /// Describes how many labels the training texts have.
+    fn describe_label_counts(&self) -> String {
+        let counts = || self.train.rows.iter().map(|&row| self.train.labels.of(row as usize).len());
+        let mean = counts().sum::<usize>() as f64 / self.train.rows.len() as f64;
+        format!(" ({mean:.2} per text, {} texts with none)", counts().filter(|&count| count == 0).count())
     }
 }
 
@@ -141,7 +163,10 @@ impl Task for Topic {
     }
 
     fn primary_metric(&self) -> &'static str {
-        "accuracy"
+        match self.objective.label_kind {
+            LabelKind::Single => "accuracy",
+            LabelKind::Multi => "micro_f1",
+        }
     }
 
     fn heads(&self, widths: Widths, share: Share, seed: u64, device: Device) -> HeadPair<TopicHead> {
@@ -149,6 +174,9 @@ impl Task for Topic {
         let random = |hidden| {
             let mut dense = Dense::zeros(hidden, self.labels.len() as i64, device);
             dense.randomise(seed.wrapping_add(1)); // different random numbers from the pooling's
+            if self.objective.label_kind == LabelKind::Multi {
+                dense.set_bias(&log_odds(&self.train, self.labels.len()));
+            }
             dense
         };
         let dense = Shared::from_each(share.dense, || random(widths.teacher), || random(widths.student));
@@ -164,6 +192,13 @@ impl Task for Topic {
         hidden: i64,
         device: Device,
     ) -> Result<ClassifierHead<TopicHead>> {
+        let [found, expected] = [classifier.label_kind(), self.objective.label_kind].map(LabelKind::problem_type);
+        if found != expected {
+            bail!(
+                "its classifier is for {found}, and the training rows are for {expected}; correct `problem_type` in its \
+                 config.json, or set teacher.train.epochs to train a new head first"
+            );
+        }
         let number = |label: &String| classifier.labels().iter().position(|known| known == label);
         let order: Option<Vec<usize>> = self.labels.names().iter().map(number).collect();
         match order.filter(|order| order.len() == classifier.labels().len()) {
@@ -182,6 +217,10 @@ impl Task for Topic {
 
     fn check_description(&self, description: &Description) -> Result<()> {
         check_task(self.name(), description)?;
+        let [found, expected] = [description.label_kind(), self.objective.label_kind].map(LabelKind::problem_type);
+        if found != expected {
+            bail!("it was trained for {found}, expected {expected}");
+        }
         if description.labels != self.labels.names() {
             bail!(
                 "its labels are {}, expected those of the training rows: {}",
@@ -218,7 +257,9 @@ impl Task for Topic {
     fn batch(&self, _: u64, rows: &[u32]) -> TopicBatch {
         let texts: Vec<TextRef> = rows.iter().map(|&row| self.text(row)).collect();
         let tokens = tokens_of(&texts, |number| self.store(number));
-        TopicBatch { tokens, labels: texts.iter().map(|&text| self.label(text)).collect(), texts }
+        let mut labels = Vec::new();
+        texts.iter().for_each(|&text| self.add_labels(text, &mut labels));
+        TopicBatch { tokens, labels, texts }
     }
 
     fn describe(&self) -> Vec<(&'static str, String)> {
@@ -230,6 +271,9 @@ impl Task for Topic {
             self.dev.rows.len(),
             self.labels.len()
         );
+        if self.objective.label_kind == LabelKind::Multi {
+            texts += &self.describe_label_counts();
+        }
         if let Some(unlabelled) = &self.unlabelled {
             texts += &format!(", {} without a label", unlabelled.len());
         }
@@ -248,11 +292,24 @@ impl Task for Topic {
         self.test.is_some()
     }
 
-    fn evaluate(&self, model: &Model<TopicHead>, split: SplitName, processes: &ProcessGroup) -> Result<Measurements> {
+    fn evaluate(
+        &self,
+        model: &Model<TopicHead>,
+        split: SplitName,
+        thresholds: &[f64],
+        processes: &ProcessGroup,
+    ) -> Result<Measurements> {
         let split = match split {
             SplitName::Dev => &self.dev,
             SplitName::Test => self.test.as_ref().context("data.test is not set")?,
         };
+        if self.objective.label_kind == LabelKind::Multi {
+            let labels = self.labels.len();
+            let probabilities = compute_rows(&split.store, &split.rows, labels, processes, |batch| {
+                Ok(Vec::try_from(self.probabilities(&model.bert, &model.head, batch)?.view(-1))?)
+            })?;
+            return evaluate_probabilities(split, &probabilities, labels, thresholds);
+        }
         let names = [self.labels.names(), &split.unknown].concat();
         evaluate_predictions(self.predict(model, split, processes)?, names)
     }
@@ -267,8 +324,15 @@ impl Task for Topic {
         timing_batches(&self.dev.store, self.dev.rows.clone())
     }
 
-    fn save(&self, head: &TopicHead, folder: &Path) -> Result<()> {
+    fn save(&self, head: &TopicHead, thresholds: &[f64], folder: &Path) -> Result<()> {
         save_head(folder, &head.arenas())?;
-        self.card.write(folder, self.labels.names(), &self.tokenizer)
+        let names = self.labels.names();
+        let undecided = vec![0.5; names.len()];
+        let thresholds = match self.objective.label_kind {
+            LabelKind::Single => &[],
+            LabelKind::Multi if thresholds.is_empty() => undecided.as_slice(),
+            LabelKind::Multi => thresholds,
+        };
+        self.card.write(folder, CardLabels { names, thresholds }, &self.tokenizer)
     }
 }

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
+use nb_checkpoint::LabelKind;
 use nb_data::TokenBatch;
 use nb_loss::IGNORE;
 use nb_model::{Arena, ClassifierActivation, Dense, Packed, Pooling, PoolingKind, Transform};
-use tch::{Device, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::step::Counts;
 use crate::task::encode::pack;
@@ -71,7 +72,8 @@ pub struct TopicBatch {
     pub tokens: TokenBatch,
     /// The location of each text.
     pub texts: Vec<TextRef>,
-    /// The class of each text, [`IGNORE`] for a text without a label.
+    /// The labels, text after text. One label per text: its class. Any number: for each label 1 if it applies, else 0. All
+    /// entries of a text without labels are [`IGNORE`].
     pub labels: Vec<i64>,
 }
 
@@ -87,14 +89,26 @@ pub struct TopicBatch {
 pub struct TopicObjective {
     /// The device of the models.
     pub device: Device,
+    /// The number of labels of a text.
+    pub label_kind: LabelKind,
     /// The weight of each class in the hard loss, \[C\] on the device; `None` if all rows count the same.
     pub class_weights: Option<Rc<Tensor>>,
 }
 
 impl TopicObjective {
-    /// Makes an objective in which all rows count the same.
+    /// Makes an objective in which each text has one label, and all rows count the same.
     pub const fn new(device: Device) -> Self {
-        Self { device, class_weights: None }
+        Self { device, label_kind: LabelKind::Single, class_weights: None }
+    }
+}
+
+impl TopicObjective {
+    /// Returns the number of entries of a text in `labels`.
+    fn labels_per_text(&self, batch: &TopicBatch) -> usize {
+        match self.label_kind {
+            LabelKind::Single => 1,
+            LabelKind::Multi => batch.labels.len() / batch.tokens.lengths.len().max(1),
+        }
     }
 }
 
@@ -103,7 +117,8 @@ impl Objective for TopicObjective {
     type Batch = TopicBatch;
 
     fn counts(&self, batch: &TopicBatch) -> Counts {
-        let labelled = batch.labels.iter().filter(|&&label| label != IGNORE).count() as i64;
+        let by_text = batch.labels.chunks_exact(self.labels_per_text(batch).max(1));
+        let labelled = by_text.filter(|labels| labels[0] != IGNORE).count() as i64;
         Counts::of_texts(&batch.tokens.lengths, labelled)
     }
 
@@ -115,8 +130,17 @@ impl Objective for TopicObjective {
         pack(&batch.tokens, self.device)
     }
 
+    fn label_kind(&self) -> LabelKind {
+        self.label_kind
+    }
+
     fn labels(&self, batch: &TopicBatch) -> Tensor {
-        nb_torch::send(&Tensor::from_slice(&batch.labels), self.device)
+        let labels = Tensor::from_slice(&batch.labels);
+        let labels = match self.label_kind {
+            LabelKind::Single => labels,
+            LabelKind::Multi => labels.view([-1, self.labels_per_text(batch).max(1) as i64]).to_kind(Kind::Float),
+        };
+        nb_torch::send(&labels, self.device)
     }
 
     fn class_weights(&self) -> Option<&Tensor> {

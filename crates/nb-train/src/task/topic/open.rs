@@ -1,11 +1,12 @@
 //! Opening of the task: from a plan to tokenised texts and learned labels.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::rc::Rc;
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::LabelKind;
 use nb_data::read::{Reason, Skipped, SkippedRow, Source};
-use nb_data::{Labels, TokenStore};
+use nb_data::{LabelNumbers, Labels, TokenStore};
 
 use super::class_weights::{class_weights, to_tensor};
 use super::plan::TopicPlan;
@@ -16,6 +17,8 @@ use crate::plan::{Dev, Plan};
 use crate::task::texts::{self, HeldOut, open_store, open_tokenizer};
 
 const CARD: CardText = CardText { about: include_str!("card/about.md"), example: include_str!("card/example.py") };
+const CARD_OF_SEVERAL: CardText =
+    CardText { about: include_str!("card/about_multi.md"), example: include_str!("card/example_multi.py") };
 
 impl Topic {
     /// Opens (or builds) the token stores of a plan and learns the labels from the training rows.
@@ -38,7 +41,7 @@ impl Topic {
             }
         };
         check_rows(&store, &train_rows, &dev_rows)?;
-        let training_labels = train_rows.iter().filter_map(|&row| store.label(row as usize));
+        let training_labels = train_rows.iter().flat_map(|&row| store.labels(row as usize));
         let labels = Labels::learn(training_labels).with_context(|| store.source().display().to_string())?;
         let measured = |store: Rc<TokenStore>, rows: Vec<u32>| match task_plan.unknown_labels {
             UnknownLabels::Skip => skip_unknown(store, rows, &labels, task_plan.splits.train.allowed_unusable),
@@ -53,11 +56,13 @@ impl Topic {
         let test = test.transpose()?;
         let unlabelled = task_plan.splits.unlabelled.as_ref().map(open).transpose()?;
         let train = encode_labels(store, train_rows, &labels)?;
-        let class_weights = class_weights(&task_plan.class_weights, &train, &labels);
+        let label_kind = task_plan.label_kind;
+        let class_weights = class_weights(&task_plan.class_weights, label_kind, &train, &labels);
         let class_weights = class_weights.with_context(|| KeyPath::from("data.class_weights"))?;
         Ok(Self {
             objective: TopicObjective {
                 device: plan.device,
+                label_kind,
                 class_weights: class_weights.as_deref().map(|weights| to_tensor(weights, plan.device)),
             },
             class_weights,
@@ -65,7 +70,7 @@ impl Topic {
             unlabelled,
             train,
             dev: measured(dev_store, dev_rows)?,
-            card: ModelCard::new(plan, CARD),
+            card: ModelCard::new(plan, if label_kind == LabelKind::Multi { CARD_OF_SEVERAL } else { CARD }),
             labels,
             tokenizer,
             batch: plan.train.batch,
@@ -98,19 +103,17 @@ fn encode_labels(store: Rc<TokenStore>, rows: Vec<u32>, labels: &Labels) -> Resu
 
 /// Encodes the labels of rows. A label that no training row has becomes a class of its own, which no model predicts.
 fn count_unknown(store: Rc<TokenStore>, rows: Vec<u32>, labels: &Labels) -> TopicSplit {
-    let mut classes = store.known_labels(labels);
-    let label = |row: u32| store.label(row as usize);
-    let is_unknown = |row: &&u32| classes[**row as usize].is_none();
-    let unknown: BTreeSet<&str> = rows.iter().filter(is_unknown).filter_map(|&row| label(row)).collect();
+    let known: BTreeMap<&str, usize> =
+        store.label_names().iter().filter_map(|l| Some((l.as_str(), labels.index_of(l)?))).collect();
+    let unknown_of = |row: u32| store.labels(row as usize).filter(|label| !known.contains_key(label));
+    let unknown: BTreeSet<&str> = rows.iter().flat_map(|&row| unknown_of(row)).collect();
     let unknown: Vec<String> = unknown.into_iter().map(str::to_owned).collect();
-    let mut count = 0_usize;
-    for &row in &rows {
-        if let (None, Some(label)) = (classes[row as usize], label(row)) {
-            classes[row as usize] =
-                unknown.binary_search_by(|name| name.as_str().cmp(label)).ok().map(|i| labels.len() + i);
-            count += 1;
-        }
-    }
+    let class = |label: &str| {
+        let place = || unknown.binary_search_by(|name| name.as_str().cmp(label)).ok();
+        known.get(label).copied().or_else(|| Some(labels.len() + place()?)) // none for a label of rows that are not measured
+    };
+    let classes: LabelNumbers = (0..store.len()).map(|row| store.labels(row).filter_map(class)).collect();
+    let count = rows.iter().filter(|&&row| unknown_of(row).next().is_some()).count();
     if count > 0 {
         let path = store.source().display();
         tracing::warn!(
@@ -127,15 +130,16 @@ fn count_unknown(store: Rc<TokenStore>, rows: Vec<u32>, labels: &Labels) -> Topi
 /// If more than the share `allowed` of a file's rows is unusable, including rows with unknown labels.
 fn skip_unknown(store: Rc<TokenStore>, mut rows: Vec<u32>, labels: &Labels, allowed: f64) -> Result<TopicSplit> {
     let labels = store.known_labels(labels);
+    let has_unknown = |row: usize| labels.of(row).len() < store.labels(row).len();
     let (mut unknown, mut skipped) = (Skipped::default(), store.skipped().clone());
     rows.retain(|&row| {
-        let known = labels[row as usize].is_some();
-        if !known {
+        let is_known = !has_unknown(row as usize);
+        if !is_known {
             let row = SkippedRow { line: store.line(row as usize), reason: Reason::UnknownLabel };
             unknown.add(row);
             skipped.add(row);
         }
-        known
+        is_known
     });
     if unknown.count() > 0 {
         tracing::warn!("{}: skipped {unknown}", store.source().display());
@@ -144,12 +148,12 @@ fn skip_unknown(store: Rc<TokenStore>, mut rows: Vec<u32>, labels: &Labels, allo
     Ok(TopicSplit { store, rows, labels, unknown: Vec::new() })
 }
 
-/// Holds out a share of the rows. A row stays in training if its label would otherwise be missing there.
+/// Holds out a share of the rows. A row stays in training if a label of it would otherwise be missing there.
 fn hold_out(store: &TokenStore, fraction: f64) -> HeldOut {
     let HeldOut { mut train, held_out } = texts::hold_out(store.len(), fraction);
-    let label = |row: u32| store.label(row as usize);
-    let known: std::collections::HashSet<_> = train.iter().map(|&row| label(row)).collect();
-    let (held_out, rare): (Vec<u32>, Vec<u32>) = held_out.into_iter().partition(|&row| known.contains(&label(row)));
+    let known: HashSet<&str> = train.iter().flat_map(|&row| store.labels(row as usize)).collect();
+    let is_covered = |&row: &u32| store.labels(row as usize).all(|label| known.contains(label));
+    let (held_out, rare): (Vec<u32>, Vec<u32>) = held_out.into_iter().partition(is_covered);
     if !rare.is_empty() {
         tracing::info!(
             "{} rows with rare labels stay in the training data, which would otherwise lack these labels",

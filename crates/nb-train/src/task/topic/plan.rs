@@ -4,13 +4,15 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Result;
+use nb_checkpoint::LabelKind;
 use nb_data::read::Source;
 
-use crate::config::{ClassWeights, DataConfig, DataFormat, RunConfig, UnknownLabels};
-use crate::method::TermKind;
+use crate::config::{ClassWeights, ConfigError, DataConfig, DataFormat, RunConfig, UnknownLabels};
+use crate::method::{Method, Temperature, TermKind};
 use crate::plan::files::{all_files, dev, refuse, require_format};
+use crate::plan::label_columns::label_kind;
 use crate::plan::texts::{DatasetSplit, Labelling, TextFiles};
-use crate::plan::{SplitFiles, Splits, TaskKind, TaskPlan};
+use crate::plan::{SplitFiles, Splits, TaskKind, TaskPlan, TrainPlan};
 
 /// The formats of labelled texts.
 const FORMATS: [DataFormat; 5] =
@@ -19,6 +21,8 @@ const FORMATS: [DataFormat; 5] =
 /// The plan of topic classification.
 #[derive(Debug, Clone)]
 pub struct TopicPlan {
+    /// The number of labels of a text.
+    pub label_kind: LabelKind,
     /// The texts of each split.
     pub splits: Splits<Source>,
     /// Treatment of development and test rows whose label no training row has.
@@ -66,6 +70,16 @@ impl TaskPlan for TopicPlan {
         config.unknown_labels = Some(self.unknown_labels);
         config.class_weights = Some(self.class_weights.clone());
     }
+
+    fn check_method(&self, method: &Method, _: &TrainPlan) -> Result<(), ConfigError> {
+        match method.temperature {
+            Temperature::Cwsm { .. } if self.label_kind == LabelKind::Multi => {
+                let why = "it is the confidence in one label, and a text has any number of labels";
+                Err(ConfigError::conflict("method.temperature.rule", "cwsm", why).and("data.columns"))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 impl TopicPlan {
@@ -96,6 +110,7 @@ impl TopicPlan {
             unlabelled: config.unlabelled.as_ref().map(unlabelled).transpose()?,
         };
         Ok(Self {
+            label_kind: label_kind(config),
             splits,
             unknown_labels: config.unknown_labels.unwrap_or_default(),
             class_weights: config.class_weights.clone().unwrap_or_default(),

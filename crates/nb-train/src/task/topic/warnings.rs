@@ -1,6 +1,6 @@
 //! Warnings about the texts behind a result.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use nb_data::Labels;
 
@@ -9,6 +9,8 @@ use crate::task::distinct::text_hash;
 
 /// Labels with fewer training rows than this are hard to learn and even harder to evaluate.
 const FEW: usize = 5;
+/// Warnings of this many labels are shown one by one.
+const MOST_SHOWN: usize = 5;
 
 /// Warns of texts that are in both training and evaluation data, and of labels with few rows.
 pub(super) fn warnings(
@@ -25,12 +27,19 @@ pub(super) fn warnings(
             warnings.push(format!("{both} of {} {name} texts are also training texts", split.rows.len()));
         }
     }
-    let mut rows: BTreeMap<usize, usize> = (0..labels.len()).map(|label| (label, 0)).collect();
-    for label in train.rows.iter().filter_map(|&row| train.labels[row as usize]) {
-        *rows.entry(label).or_default() += 1;
+    let few = train.rows_by_label(labels.len()).into_iter().zip(labels.names()).filter(|(rows, _)| *rows < FEW);
+    let few: Vec<String> = few.map(|(rows, label)| format!("{label} has {rows}")).collect();
+    match few.len() {
+        0 => {}
+        n if n <= MOST_SHOWN => {
+            warnings.extend(few.iter().map(|label| format!("label {label} training rows")));
+        }
+        n => warnings.push(format!(
+            "{n} of {} labels have fewer than {FEW} training rows: {}, …",
+            labels.len(),
+            few[..MOST_SHOWN].join(", ")
+        )),
     }
-    let few = rows.iter().filter(|(_, n)| **n < FEW);
-    warnings.extend(few.map(|(&label, n)| format!("label {} has {n} training rows", labels.names()[label])));
     warnings
 }
 

@@ -1,5 +1,6 @@
 //! `nb eval`: metrics of a trained model on labelled data of its task.
 
+mod labels;
 mod recommend;
 mod retrieve;
 mod topic;
@@ -12,6 +13,7 @@ use clap::{Args, ValueEnum};
 use nb_data::beir::Split;
 use serde_json::Value;
 
+use self::labels::LabelColumns;
 use super::input::Input;
 use crate::commands::choices::UnknownLabelsChoice;
 use crate::commands::compute::Compute;
@@ -33,9 +35,8 @@ pub(crate) struct Eval {
     model: PathBuf,
     #[command(flatten)]
     input: Input,
-    /// Column of the label, by number from 0 or by name (topic: csv, tsv)
-    #[arg(long, value_name = "COLUMN")]
-    label: Option<String>,
+    #[command(flatten)]
+    labels: LabelColumns,
     /// Treatment of texts whose label the model was not trained on (topic) [default: skip]
     #[arg(long, value_enum)]
     unknown_labels: Option<UnknownLabelsChoice>,
@@ -91,7 +92,7 @@ impl Eval {
     /// Refuses options of tasks other than the model's.
     fn refuse_options_of_other_tasks(&self, outputs: Outputs, task: &str) -> Result<()> {
         let given = [
-            ("--label", self.label.is_some() && outputs != Outputs::Topics),
+            (self.labels.given().unwrap_or_default(), self.labels.given().is_some() && outputs != Outputs::Topics),
             ("--unknown-labels", self.unknown_labels.is_some() && outputs != Outputs::Topics),
             ("--seen-in", self.seen_in.is_some() && outputs != Outputs::Readers),
             ("--split", self.split.is_some() && outputs != Outputs::Vectors),

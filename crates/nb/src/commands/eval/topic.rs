@@ -1,11 +1,13 @@
-//! Accuracy and macro-F1 on labelled texts.
+//! Metrics of a model for topics on labelled texts: accuracy and macro-F1, or micro-F1, macro-F1 and mean average precision if a
+//! text has any number of labels.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
+use nb_checkpoint::LabelKind;
 use nb_data::Labels;
 use nb_data::read::{Article, Reason, SkippedRow};
-use nb_rank::{argmax, evaluate_classes};
+use nb_rank::{LabelSets, Measurements, argmax, evaluate_classes, evaluate_label_sets};
 use serde_json::{Map, Value, json};
 
 use super::Eval;
@@ -16,6 +18,7 @@ use crate::model::TextModel;
 /// The classes of labels, and the counts of rows without one.
 struct Truth {
     labels: Labels,
+    kind: LabelKind,
     unknown_labels: UnknownLabelsChoice,
     /// Labels of which no model predicts one. Their classes follow the model's.
     other_labels: Vec<String>,
@@ -23,35 +26,41 @@ struct Truth {
     unknown: usize,
 }
 
-/// The class of a row.
+/// The classes of a row.
 enum Row {
-    Labelled(usize),
+    Labelled(Vec<usize>),
     Unlabelled,
     Unusable(Reason),
 }
 
 impl Truth {
-    /// Returns the class of an article's label.
+    /// Returns the classes of an article's labels.
     ///
     /// # Errors
-    /// If the model does not know the label, and that is an error.
-    fn class_of(&mut self, article: &Article, file: &Path) -> Result<Row> {
-        let Some(label) = &article.label else {
+    /// If the model does not know a label, and that is an error.
+    fn classes_of(&mut self, article: &Article, file: &Path) -> Result<Row> {
+        if article.label.is_none() {
             self.unlabelled += 1;
-            return Ok(Row::Unlabelled);
-        };
-        if !article.more_labels.is_empty() {
+            return Ok(if self.kind == LabelKind::Single { Row::Unlabelled } else { Row::Labelled(Vec::new()) });
+        }
+        if self.kind == LabelKind::Single && !article.more_labels.is_empty() {
             return Ok(Row::Unusable(Reason::SeveralLabels));
         }
-        if let Some(class) = self.labels.index_of(label) {
-            return Ok(Row::Labelled(class));
+        let known: Vec<Option<usize>> = article.labels().map(|label| self.labels.index_of(label)).collect();
+        let is_known = known.iter().all(Option::is_some);
+        self.unknown += usize::from(!is_known);
+        if !is_known && self.unknown_labels == UnknownLabelsChoice::Skip {
+            return Ok(Row::Unusable(Reason::UnknownLabel));
         }
-        self.unknown += 1;
-        Ok(match self.unknown_labels {
-            UnknownLabelsChoice::Skip => Row::Unusable(Reason::UnknownLabel),
-            UnknownLabelsChoice::Wrong => Row::Labelled(self.labels.len() + self.position(label)),
-            UnknownLabelsChoice::Error => Row::Labelled(self.labels.encode(label, article.line, file)?),
-        })
+        let mut classes = Vec::with_capacity(known.len());
+        for (label, class) in article.labels().zip(known) {
+            classes.push(match (class, self.unknown_labels) {
+                (Some(class), _) => class,
+                (None, UnknownLabelsChoice::Error) => self.labels.encode(label, article.line, file)?,
+                (None, _) => self.labels.len() + self.position(label),
+            });
+        }
+        Ok(Row::Labelled(classes))
     }
 
     /// Returns the position of a label among those that the model does not know.
@@ -62,19 +71,36 @@ impl Truth {
             self.other_labels.len() - 1
         })
     }
+
+    /// Measures predictions by the model's thresholds.
+    fn measure(&self, truth: &[Vec<usize>], rows: &[Vec<f32>], thresholds: &[f64]) -> Result<Measurements> {
+        if self.kind == LabelKind::Single {
+            let truth: Vec<usize> = truth.iter().flatten().copied().collect();
+            let predicted: Option<Vec<usize>> = rows.iter().map(|row| argmax(row)).collect();
+            return Ok(evaluate_classes(&truth, &predicted.context("the model has no labels")?)?);
+        }
+        let sets = LabelSets { labels: self.labels.len(), truth, probabilities: &rows.concat() };
+        Ok(evaluate_label_sets(&sets, Some(thresholds))?)
+    }
 }
 
 impl Eval {
     pub(super) fn topic(&self, model: &TextModel) -> Result<Map<String, Value>> {
-        let mut windows = self.input.windows(WINDOW, self.label.as_deref(), &model.fields())?;
+        let kind = if model.thresholds().is_empty() { LabelKind::Single } else { LabelKind::Multi };
+        let label = match kind {
+            LabelKind::Single => self.labels.of_one_label()?,
+            LabelKind::Multi => self.labels.of_label_sets(),
+        };
+        let mut windows = self.input.windows(WINDOW, label.as_ref(), &model.fields())?;
         let mut labels = Truth {
             labels: Labels::from_names(model.labels()?.to_vec())?,
+            kind,
             unknown_labels: self.unknown_labels.unwrap_or(UnknownLabelsChoice::Skip),
             other_labels: Vec::new(),
             unlabelled: 0,
             unknown: 0,
         };
-        let (mut truth, mut predicted) = (Vec::new(), Vec::new());
+        let (mut truth, mut rows) = (Vec::new(), Vec::new());
         loop {
             let articles = windows.next()?;
             if articles.is_empty() {
@@ -82,25 +108,23 @@ impl Eval {
             }
             let mut known = Vec::with_capacity(articles.len());
             for article in articles {
-                match labels.class_of(&article, windows.name())? {
-                    Row::Labelled(class) => {
-                        truth.push(class);
+                match labels.classes_of(&article, windows.name())? {
+                    Row::Labelled(classes) => {
+                        truth.push(classes);
                         known.push(article);
                     }
                     Row::Unlabelled => {}
                     Row::Unusable(reason) => windows.skip(SkippedRow { line: article.line, reason }),
                 }
             }
-            for probabilities in model.probabilities(&known)? {
-                predicted.push(argmax(&probabilities).context("the model has no labels")?);
-            }
+            rows.extend(model.probabilities(&known)?);
         }
         windows.check()?;
         model.log_truncated();
-        if truth.is_empty() {
+        if truth.iter().all(Vec::is_empty) {
             bail!("{}: no text has a label; csv, tsv, jsonl and parquet need --label", windows.name().display());
         }
-        let mut metrics = evaluate_classes(&truth, &predicted)?.to_json();
+        let mut metrics = labels.measure(&truth, &rows, model.thresholds())?.to_json();
         metrics.insert("unlabelled".to_owned(), json!(labels.unlabelled));
         metrics.insert("unknown_labels".to_owned(), json!(labels.unknown));
         Ok(metrics)
