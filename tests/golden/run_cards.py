@@ -20,7 +20,9 @@ def probabilities(folder, rows):
     space = {}
     exec(code.replace('folder = "."', f"folder = {folder!r}"), space)
     head, pooled = space["head"], space["vectors"](*zip(*rows))  # one batch, padded to its longest row
-    return (pooled @ head["dense.weight"].T + head["dense.bias"]).softmax(-1).tolist()
+    logits = pooled @ head["dense.weight"].T + head["dense.bias"]
+    has_thresholds = "thresholds" in json.load(open(f"{folder}/newsbert.json"))
+    return (logits.sigmoid() if has_thresholds else logits.softmax(-1)).tolist()
 
 
 def sentence_vectors(folder, sentences):

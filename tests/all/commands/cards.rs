@@ -158,6 +158,33 @@ fn the_code_of_the_card_gives_the_probabilities_of_predict() {
     assert_eq!(checked, ROWS * answers.len());
 }
 
+#[test]
+fn the_code_of_the_card_gives_the_probabilities_of_label_sets() {
+    let Some(python) = interpreter() else { return };
+    let place = Place::new();
+    let data = "data={format: csv, train: train.csv, dev: dev.csv, columns: {labels: 0, text: [1, 2]}, max_tokens: 16}";
+    place.train(&[FINETUNE, data]).done();
+    let predict = ["predict", "--model", STUDENT, "--input", "dev.csv", "--columns", "1,2", "--probabilities", "all"];
+    let ours = place.nb(&predict).done().json_lines();
+    let rows: Vec<Vec<String>> = place
+        .text("dev.csv")
+        .lines()
+        .map(|line| line.splitn(3, ',').skip(1).map(|text| text.trim_matches('"').to_owned()).collect())
+        .collect();
+    let job = json!({"folder": place.path(STUDENT), "rows": rows});
+    let theirs: Vec<Vec<f64>> = serde_json::from_str(&run_cards(&python, &place, &format!("{job}\n"))).unwrap();
+    assert_eq!(theirs.len(), ours.len());
+    for (theirs, ours) in theirs.iter().zip(&ours) {
+        for (p, label) in theirs.iter().zip(["finance", "sports", "weather"]) {
+            let off = (p - ours["probabilities"][label].as_f64().unwrap()).abs();
+            assert!(off <= 1e-6, "{label}: {p} in Python, {ours}");
+        }
+    }
+    // The example at the end of the card decides by the thresholds.
+    let card = place.text(&format!("{STUDENT}/README.md"));
+    assert!(card.contains("about[\"thresholds\"]") && card.contains("sigmoid"), "{card}");
+}
+
 /// For every pooling and score, and for a projection. Skipped if the interpreter does not have the package.
 #[test]
 fn sentence_transformers_computes_the_vectors_of_the_model() {
@@ -182,9 +209,8 @@ fn sentence_transformers_computes_the_vectors_of_the_model() {
     };
     check(&Place::new(), &[FINETUNE], 2); // attentive
     check(&Place::new(), &[FINETUNE, "head.pooling=mean"], 2);
-    let place = Place::searches();
     let finetune = "method={name: finetune}"; // without the paper's preset
-    check(&place, &[finetune], 3); // mean, cosine
-    check(&place, &[finetune, "head.pooling=cls", "head.score=dot"], 2);
+    check(&Place::searches(), &[finetune], 3); // mean, cosine
+    check(&Place::searches(), &[finetune, "head.pooling=cls", "head.score=dot"], 2);
     check(&Place::searches(), &narrow, 4);
 }

@@ -14,6 +14,7 @@ mod heads;
 mod hub;
 mod infer;
 mod inference;
+mod label_sets;
 mod lengths;
 mod lost_processes;
 mod methods;
