@@ -15,6 +15,7 @@ mod hub;
 mod infer;
 mod inference;
 mod lengths;
+mod long_articles;
 mod lost_processes;
 mod methods;
 mod parts;

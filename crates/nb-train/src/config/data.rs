@@ -176,6 +176,6 @@ pub fn data_field(field: ArticleField) -> nb_data::read::Field {
 pub struct ColumnsConfig {
     /// Column of the label (topic).
     pub label: Option<ColumnKey>,
-    /// One or two columns of text.
+    /// Columns of text: the first is an article's first text, the others are joined by spaces into its second.
     pub text: Vec<ColumnKey>,
 }

@@ -76,7 +76,7 @@ impl ModelCard {
         Self {
             task: plan.data.task.name(),
             max_tokens: plan.data.max_tokens,
-            texts: plan.data.texts,
+            columns: plan.data.columns,
             fields: plan.data.fields.clone(),
             history: None,
             self_attention: None,
@@ -102,7 +102,7 @@ impl ModelCard {
             task: self.task.to_owned(),
             labels: labels.to_vec(),
             max_tokens: self.max_tokens,
-            texts: self.texts,
+            texts: self.columns.min(2),
             fields: self.fields.clone(),
             history: self.history,
             self_attention: self.self_attention,

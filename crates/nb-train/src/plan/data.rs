@@ -21,8 +21,8 @@ pub struct DataPlan {
     pub max_tokens: usize,
     /// The source of the words of texts.
     pub words: Words,
-    /// Number of texts in a row: 1 or 2.
-    pub texts: usize,
+    /// Number of columns or fields of a row that are read as its texts: the first text, and the parts of the second.
+    pub columns: usize,
     /// Parts of an article that are read; empty if the format has its own columns.
     pub fields: Vec<ArticleField>,
     /// Folder of the token stores.
@@ -55,7 +55,7 @@ impl DataPlan {
         Ok(Self {
             max_tokens: data.max_tokens,
             words: if data.pretokenized.unwrap_or(false) { Words::Pretokenized } else { Words::AsClass },
-            texts: task.articles().format.texts(),
+            columns: task.articles().format.text_columns(),
             fields: if data.format.has_fields() { files::article_fields(data) } else { Vec::new() },
             cache: data.cache.clone().unwrap_or_else(|| nb_files::cache_folder().join("tokens")),
             task,
