@@ -73,3 +73,46 @@ fn check_probabilities(theirs: &[Vec<f64>], ours: &[Value]) {
         }
     }
 }
+
+#[test]
+fn beginning_and_end_are_kept_alike_in_training_and_afterwards() {
+    let place = Place::new();
+    let short = [FINETUNE, "data.max_tokens=10"];
+    place.train(&[short[0], short[1], "output=runs/head"]).done();
+    let sets = [short[0], short[1], "data.truncate=head_tail", "train.epochs=3"];
+    let plan = [&["plan", "--config", "tiny.yaml", "--set", sets[0], "--set", sets[1], "--set", sets[2]][..]].concat();
+    assert!(place.nb(&plan).done().out.contains("keep their beginning (a quarter) and their end, 10 tokens in total"));
+    place.train(&sets).done();
+    assert!(place.text("runs/tiny/config.yaml").contains("truncate: head_tail\n"));
+    assert!(place.text("runs/head/config.yaml").contains("truncate: head\n"));
+    assert_eq!(place.json(&format!("{STUDENT}/newsbert.json"))["truncate"], json!("head_tail"));
+    assert_eq!(place.json("runs/head/student/newsbert.json")["truncate"], Value::Null);
+
+    // The metrics of the run are those of the saved model, with its own truncation.
+    let eval = ["eval", "--model", STUDENT, "--input", "dev.csv", "--label", "0", "--columns", "1,2"];
+    let found: Value = serde_json::from_str(&place.nb(&eval).done().out).unwrap();
+    assert_eq!(found["accuracy"], place.summary("runs/tiny")["student"]["accuracy"], "{found}");
+
+    let predict = |model: &str| {
+        let columns = ["--input", "dev.csv", "--columns", "1,2", "--probabilities", "all"];
+        place.nb(&[&["predict", "--model", model], &columns[..]].concat()).done()
+    };
+    let expected = predict(STUDENT);
+    let description = place.json(&format!("{STUDENT}/newsbert.json"));
+    let mut without = description.clone();
+    without.as_object_mut().unwrap().remove("truncate");
+    place.write(&format!("{STUDENT}/newsbert.json"), without.to_string());
+    assert_ne!(predict(STUDENT).out, expected.out);
+    place.write(&format!("{STUDENT}/newsbert.json"), description.to_string());
+
+    let export = ["export", "--model", STUDENT, "--to", "onnx", "--output", "student.onnx"];
+    let exported = place.nb(&export).done();
+    assert!(exported.err.contains("keep the beginning of texts of more than 10 tokens"), "{}", exported.err);
+
+    let Some(python) = interpreter() else { return };
+    let fields = |line: &str| line.split(',').skip(1).map(|it| it.trim_matches('"').to_owned()).collect();
+    let rows: Vec<Vec<String>> = place.text("dev.csv").lines().map(fields).collect();
+    let job = json!({"folder": place.path(STUDENT), "rows": rows});
+    let theirs: Vec<Vec<f64>> = serde_json::from_str(&run_cards(&python, &place, &format!("{job}\n"))).unwrap();
+    check_probabilities(&theirs, &expected.json_lines());
+}

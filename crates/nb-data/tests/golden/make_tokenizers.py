@@ -186,7 +186,8 @@ def content(value):
 
 def card():
     """Returns the source of the model card's function that assembles a sequence."""
-    return (HERE.parents[2] / "nb-train/src/model/card_tokens.py").read_text(encoding="utf8")
+    folder = HERE.parents[2] / "nb-train/src/model"
+    return "".join((folder / name).read_text(encoding="utf8") for name in ["card_tokens.py", "card_head.py"])
 
 
 def sequence(tokenizer, function, first, second, max_tokens):

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nb_checkpoint::ArticleField;
+use nb_checkpoint::{ArticleField, Truncation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,11 @@ pub struct DataConfig {
     /// Longest sequence in tokens, `[CLS]` and `[SEP]` included.
     #[serde(default = "default_max_tokens")]
     pub max_tokens: usize,
+    /// Part that remains of a text with too many tokens: `head` (its beginning, the default) or `head_tail` (its beginning and
+    /// its end).
+    #[serde(default)]
+    #[schemars(schema_with = "schema::truncation")]
+    pub truncate: Option<Truncation>,
     /// Largest share of unusable rows that is not an error.
     #[serde(default = "default_unusable")]
     pub allow_unusable: f64,
@@ -167,6 +172,14 @@ pub fn data_field(field: ArticleField) -> nb_data::read::Field {
     match field {
         ArticleField::Title => nb_data::read::Field::Title,
         ArticleField::Abstract => nb_data::read::Field::Abstract,
+    }
+}
+
+/// Converts the rule of saved models for texts with too many tokens to the one that tokenizers use.
+pub(crate) fn data_truncation(truncation: Truncation) -> nb_data::tokenizer::Truncation {
+    match truncation {
+        Truncation::Head => nb_data::tokenizer::Truncation::Head,
+        Truncation::HeadTail => nb_data::tokenizer::Truncation::HeadTail,
     }
 }
 

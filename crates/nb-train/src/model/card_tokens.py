@@ -5,5 +5,4 @@ def tokens(*texts):  # the second to the last are one text; one of spaces and co
     first, *second = [text for text in (first, " ".join(filter(None, rest))) if text] or [""]
     room = {max_tokens} - tokenizer.num_special_tokens_to_add(pair=True) - count(first)
     if not second or room < 1 or count(second[0]) == 0:  # the second gives way to the first
-        return tokenizer(first, truncation=True, max_length={max_tokens})
-    return tokenizer(first, second[0], truncation="only_second", max_length={max_tokens})
+        second = []

@@ -76,6 +76,7 @@ impl ModelCard {
         Self {
             task: plan.data.task.name(),
             max_tokens: plan.data.max_tokens,
+            truncation: plan.data.truncation,
             columns: plan.data.columns,
             fields: plan.data.fields.clone(),
             history: None,
@@ -102,6 +103,7 @@ impl ModelCard {
             task: self.task.to_owned(),
             labels: labels.to_vec(),
             max_tokens: self.max_tokens,
+            truncate: self.truncation,
             texts: self.columns.min(2),
             fields: self.fields.clone(),
             history: self.history,
