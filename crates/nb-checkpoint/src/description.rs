@@ -33,6 +33,9 @@ pub struct Description {
     pub thresholds: Vec<f64>,
     /// Longest sequence in tokens.
     pub max_tokens: usize,
+    /// The part that remains of a text with too many tokens.
+    #[serde(default, skip_serializing_if = "Truncation::is_default")]
+    pub truncate: Truncation,
     /// Texts per row: 1 or 2.
     pub texts: usize,
     /// The parts of an article that the model was trained on, for MIND and BEIR.
@@ -57,6 +60,31 @@ pub enum ArticleField {
     Title,
     /// The abstract; BEIR's `text`.
     Abstract,
+}
+
+/// The part that remains of a text with too many tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Truncation {
+    /// The beginning, or the end if the tokenizer truncates at the left.
+    #[default]
+    Head,
+    /// The beginning and the end: of n tokens, the first ⌈n/4⌉ and the last n − ⌈n/4⌉.
+    HeadTail,
+}
+
+impl Truncation {
+    /// Returns the value in the file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::HeadTail => "head_tail",
+        }
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl Description {
@@ -113,6 +141,7 @@ mod tests {
             labels: Vec::new(),
             thresholds: Vec::new(),
             max_tokens: 30,
+            truncate: Truncation::Head,
             texts: 2,
             fields: vec![ArticleField::Title, ArticleField::Abstract],
             history: Some(50),
@@ -127,6 +156,14 @@ mod tests {
                         \"title\",\n    \"abstract\"\n  ],\n  \"history\": 50,\n  \"head\": {\n    \"pooling\": \
                         \"mean\",\n    \"score\": \"dot\",\n    \"scale\": 1.0,\n    \"reader\": \"attentive\"\n  }\n}\n";
         assert_eq!(description().to_json(), expected);
+    }
+
+    #[test]
+    fn the_truncation_is_a_word_and_absent_by_default() {
+        let file = Description { truncate: Truncation::HeadTail, ..description() }.to_json();
+        assert!(file.contains("\"truncate\": \"head_tail\""), "{file}");
+        assert_eq!(serde_json::from_str::<Description>(&file).unwrap().truncate, Truncation::HeadTail);
+        assert_eq!(serde_json::from_str::<Description>(&description().to_json()).unwrap().truncate, Truncation::Head);
     }
 
     #[test]

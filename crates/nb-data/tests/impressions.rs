@@ -34,6 +34,9 @@ fn ebnerd() -> (EbnerdFiles, IdIndex, Vec<i64>) {
     let ids = IdIndex::new(articles.iter().map(|article| article.id.as_deref()));
     assert_eq!((articles[3].label.as_deref(), articles[3].first.as_str()), (Some("penge"), "Titel 3"));
     assert_eq!((articles[3].second.as_deref(), articles[3].id.as_deref()), (Some("Brødtekst 3"), Some("9000021")));
+    let three = read(&files.articles(&["title", "subtitle", "body"]).expect("a source")).expect("articles").articles;
+    assert_eq!(three[3].second.as_deref(), Some("Undertitel 3 Brødtekst 3"));
+    assert_eq!(three[4].second.as_deref(), Some("Brødtekst 4"));
     (
         files,
         ids,

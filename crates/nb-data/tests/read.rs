@@ -67,6 +67,28 @@ fn csv_with_and_without_a_header() {
 }
 
 #[test]
+fn the_texts_after_the_first_are_joined_by_spaces() {
+    let text = [3, 1, 2, 4].map(Column::Number).to_vec();
+    let format = Format::Csv(CsvLayout { text, ..csv(Header::Absent) });
+    check(
+        "1, at last ,over,A goal,end\n2,\t, b ,A,\n3,,,A,\n4,a,,,b\n5,,,,\n6,a,b,c\n",
+        &format,
+        LabelRule::Required,
+        &[
+            "1 1|A goal|at last over end",
+            "2 2|A|b",
+            "3 3|A|",
+            "4 4|a b|", // as with two texts, the second becomes the first
+            "5 without text",
+            "6 with too few columns",
+        ],
+    );
+    assert_eq!((format.texts(), format.text_columns()), (2, 4));
+    let format = named("class", &["title", "lead", "body"]);
+    check("class,body,lead,title\n1,c,b,a\n", &format, LabelRule::Required, &["2 1|a|b c"]);
+}
+
+#[test]
 fn missing_columns_are_errors_that_name_them() {
     let error = |text: &str, format: &Format| rows(text, format, LabelRule::Required).unwrap_err();
     assert_eq!(
@@ -81,11 +103,16 @@ fn missing_columns_are_errors_that_name_them() {
     let twice = CsvLayout { text: vec![Column::Number(1); 2], ..csv(Header::Absent) };
     assert_eq!(
         error("1,a,b\n", &Format::Csv(twice)),
-        "in: the text columns are [1, 1], expected one or two different columns"
+        "in: the text columns are [1, 1], expected one or more different columns"
+    );
+    let again = CsvLayout { text: [1, 2, 1].map(Column::Number).to_vec(), ..csv(Header::Absent) };
+    assert_eq!(
+        error("1,a,b\n", &Format::Csv(again)),
+        "in: the text columns are [1, 2, 1], expected one or more different columns"
     );
     assert_eq!(
         error("x", &Format::MindNews { fields: vec![] }),
-        "in: the text columns are [], expected one or two different columns"
+        "in: the text columns are [], expected one or more different columns"
     );
     assert_eq!(error("x", &Format::Lines), "in: no label column found, expected one because labels are required");
     assert_eq!(

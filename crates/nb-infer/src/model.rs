@@ -13,7 +13,7 @@ use crate::batch::groups;
 use crate::encoder::{Buffers, Encoder};
 use crate::error::InferError;
 use crate::head::{Head, NoHead};
-use crate::opening::{check_option, check_widths, longest_sequence, tokenizer};
+use crate::opening::{check_option, check_widths, data_truncation, longest_sequence, tokenizer};
 use crate::options::{Options, Precision};
 use crate::pooling::Pooling;
 use crate::ranges::LayerRanges;
@@ -69,8 +69,8 @@ impl Model {
             precision => precision,
         };
         check_widths(folder, &saved.config, precision)?;
-        let tokenizer = tokenizer(folder, &saved.config)?;
         let description = Description::read(folder)?;
+        let tokenizer = tokenizer(folder, &saved.config, description.as_ref())?;
         let max_tokens = longest_sequence(folder, options, &saved.config, description.as_ref(), &tokenizer)?;
         let encoder = Encoder::new(&saved, precision)?;
         let head = Head::read(folder, description.as_ref(), &saved)?;
@@ -167,10 +167,11 @@ impl Model {
     #[must_use]
     pub fn with_head_of(mut self, other: &Self) -> Self {
         let copy = other.head.as_ref().ok().and_then(Head::untrained_copy);
-        if let (None, Some(_), Some(head)) = (&self.description, &other.description, copy) {
+        if let (None, Some(description), Some(head)) = (&self.description, &other.description, copy) {
             self.head = Ok(head);
             self.fields.clone_from(&other.fields);
             self.max_tokens = other.max_tokens.min(self.encoder.positions());
+            self.tokenizer = self.tokenizer.with_truncation(data_truncation(description.truncate));
         }
         self
     }

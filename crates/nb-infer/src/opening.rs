@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use nb_checkpoint::{BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description, SentenceModules};
+use nb_checkpoint::{BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description, SentenceModules, Truncation};
 use nb_data::Tokenizer;
 use nb_data::batch::MIN_TOKENS;
 use nb_kernels::gemm::Int8Linear;
@@ -77,9 +77,24 @@ fn trained_length(
     }
 }
 
-/// Reads the tokenizer of a folder for a model of this shape.
-pub(crate) fn tokenizer(folder: &Path, config: &BertConfig) -> Result<Tokenizer, InferError> {
-    let tokenizer = Tokenizer::from_folder(folder)?.for_segments(config.type_vocab_size.unsigned_abs() as usize);
+/// Converts the rule of a description for texts with too many tokens to the one that tokenizers use.
+pub(crate) fn data_truncation(truncation: Truncation) -> nb_data::tokenizer::Truncation {
+    match truncation {
+        Truncation::Head => nb_data::tokenizer::Truncation::Head,
+        Truncation::HeadTail => nb_data::tokenizer::Truncation::HeadTail,
+    }
+}
+
+/// Reads the tokenizer of a folder for a model of this shape, with the description's settings.
+pub(crate) fn tokenizer(
+    folder: &Path,
+    config: &BertConfig,
+    description: Option<&Description>,
+) -> Result<Tokenizer, InferError> {
+    let truncation = description.map(|description| description.truncate).unwrap_or_default();
+    let tokenizer = Tokenizer::from_folder(folder)?
+        .for_segments(config.type_vocab_size.unsigned_abs() as usize)
+        .with_truncation(data_truncation(truncation));
     let rows = config.vocab_size.unsigned_abs() as usize;
     if tokenizer.vocab_size() > rows {
         return Err(InferError::Vocabulary { path: folder.to_owned(), largest: tokenizer.vocab_size() - 1, rows });

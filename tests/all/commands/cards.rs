@@ -87,7 +87,7 @@ fn rows(stream: &mut Stream) -> Vec<[String; 2]> {
 }
 
 /// Returns the path of an interpreter, if there is one.
-fn interpreter() -> Option<String> {
+pub(super) fn interpreter() -> Option<String> {
     let python = std::env::var(PYTHON).ok();
     if python.is_none() {
         assert!(!std::env::var("NB_REQUIRE").is_ok_and(|it| it.contains("python")), "{PYTHON} is not set");
@@ -97,7 +97,7 @@ fn interpreter() -> Option<String> {
 }
 
 /// Runs the code of cards. `jobs` has a line for each; so has the answer.
-fn run_cards(python: &str, place: &Place, jobs: &str) -> String {
+pub(super) fn run_cards(python: &str, place: &Place, jobs: &str) -> String {
     place.write("jobs.jsonl", jobs);
     let jobs = std::fs::File::open(place.path("jobs.jsonl")).unwrap();
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/golden/run_cards.py");

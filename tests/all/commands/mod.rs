@@ -16,6 +16,7 @@ mod infer;
 mod inference;
 mod label_sets;
 mod lengths;
+mod long_articles;
 mod lost_processes;
 mod methods;
 mod parts;

@@ -97,7 +97,7 @@ impl EbnerdFiles {
         ImpressionLayout::ebnerd(&self.history)
     }
 
-    /// Returns the source of the articles: ids, categories as labels, and one or two of the texts `title`, `subtitle` and
+    /// Returns the source of the articles: ids, categories as labels, and one or more of the texts `title`, `subtitle` and
     /// `body`.
     ///
     /// # Errors

@@ -173,8 +173,8 @@ pub enum DataError {
         name: String,
     },
 
-    /// A number of text columns other than one or two.
-    #[error("{file}: the text columns are {found}, expected one or two different columns")]
+    /// No text column, or one that is named twice.
+    #[error("{file}: the text columns are {found}, expected one or more different columns")]
     TextColumns {
         /// The file or stream.
         file: String,

@@ -32,7 +32,8 @@ pub struct Article {
     pub more_labels: Vec<String>,
     /// The first text, usually the title; never empty.
     pub first: String,
-    /// The second text, usually the abstract; never empty if present.
+    /// The second text, usually the abstract; never empty if present. If a layout names more than two texts, those after
+    /// the first are joined by single spaces, in the layout's order, and missing ones are left out.
     pub second: Option<String>,
 }
 

@@ -4,9 +4,9 @@ use super::article::Article;
 use super::format::LabelRule;
 use super::key_path::KeyPath;
 use super::label_layout::{LabelPlaces, RowLabels};
-use super::layout::{KeyLayout, check_label, one_or_two};
+use super::layout::{KeyLayout, check_label, first_and_rest};
 use super::skipped::Reason;
-use super::text::{meaningful, texts};
+use super::text::{append, meaningful, texts};
 use super::value::Value;
 use crate::error::DataError;
 
@@ -24,7 +24,7 @@ pub(crate) struct Fields {
     id_rule: IdRule,
     label: Option<LabelPlaces>,
     first: usize,
-    second: Option<usize>,
+    rest: Vec<usize>,
 }
 
 /// The paths of a layout, and the positions of its parts among them.
@@ -36,7 +36,7 @@ pub(crate) struct Parts {
 impl Parts {
     pub(crate) fn of(layout: &KeyLayout, id_rule: IdRule, name: &str) -> Result<Self, DataError> {
         check_label(layout.label.as_ref(), name)?;
-        let (first, second) = one_or_two(&layout.text, name)?;
+        let (first, rest) = first_and_rest(&layout.text, name)?;
         let mut paths: Vec<KeyPath> = layout.text.clone();
         paths.extend(layout.id.clone());
         let labels = layout.label.iter().flat_map(|label| label.columns());
@@ -51,7 +51,7 @@ impl Parts {
                 .map(|label| label.places(|path| Ok::<_, DataError>(place(path))))
                 .transpose()?,
             first: place(first),
-            second: second.map(place),
+            rest: rest.iter().map(place).collect(),
         };
         Ok(Self { paths, fields })
     }
@@ -77,14 +77,9 @@ impl Fields {
             return Err(Reason::NoLabel);
         }
         let text = |place: usize| values[place].text().and_then(meaningful);
-        let (first, second) = texts(text(self.first), self.second.and_then(text))?;
-        Ok(Article {
-            line,
-            id: id.map(str::to_owned),
-            label,
-            more_labels,
-            first: first.to_owned(),
-            second: second.map(str::to_owned),
-        })
+        let mut second = None;
+        self.rest.iter().for_each(|&place| append(&mut second, text(place)));
+        let (first, second) = texts(text(self.first).map(str::to_owned), second)?;
+        Ok(Article { line, id: id.map(str::to_owned), label, more_labels, first, second })
     }
 }

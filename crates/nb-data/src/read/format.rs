@@ -39,6 +39,13 @@ impl Format {
     /// Returns the largest number of texts of an article: one or two.
     #[must_use]
     pub fn texts(&self) -> usize {
+        self.text_columns().min(2)
+    }
+
+    /// Returns the number of columns, keys or fields that a layout names for an article's texts: from the second to the
+    /// last, they make up its second text.
+    #[must_use]
+    pub fn text_columns(&self) -> usize {
         match self {
             Self::Lines | Self::BeirQueries => 1,
             Self::Csv(layout) => layout.text.len(),
@@ -128,7 +135,7 @@ impl LabelRule {
 pub struct CsvLayout {
     /// The columns of the labels, if there are any.
     pub label: Option<LabelLayout<Column>>,
-    /// The columns of the text: one or two.
+    /// The columns of the text: one or more ([`Article::second`](super::Article::second)).
     pub text: Vec<Column>,
     /// The role of the first row.
     pub header: Header,

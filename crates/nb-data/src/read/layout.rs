@@ -12,7 +12,8 @@ pub struct KeyLayout {
     /// The keys of the labels, if there are any. A label is a text, a whole number or a truth value; a list of these is
     /// several labels.
     pub label: Option<LabelLayout<KeyPath>>,
-    /// The keys of the text: one or two. A value that is not a text counts as missing.
+    /// The keys of the text: one or more ([`Article::second`](super::Article::second)). A value that is not a text counts as
+    /// missing.
     pub text: Vec<KeyPath>,
     /// The key of the id, if there is one: a text or a whole number. A row may lack it.
     pub id: Option<KeyPath>,
@@ -42,14 +43,14 @@ pub(super) fn check_label<C>(label: Option<&LabelLayout<C>>, name: &str) -> Resu
     Err(DataError::Unsuitable { file: name.to_owned(), problem })
 }
 
-/// Returns the one or two parts of an article's text.
-pub(super) fn one_or_two<'a, T: PartialEq + fmt::Display>(
+/// Returns the places of an article's first text, and of the texts that make up its second.
+pub(super) fn first_and_rest<'a, T: PartialEq + fmt::Display>(
     texts: &'a [T],
     name: &str,
-) -> Result<(&'a T, Option<&'a T>), DataError> {
+) -> Result<(&'a T, &'a [T]), DataError> {
+    let is_repeated = |i: usize| texts[..i].contains(&texts[i]);
     match texts {
-        [first] => Ok((first, None)),
-        [first, second] if first != second => Ok((first, Some(second))),
+        [first, rest @ ..] if !(1..texts.len()).any(is_repeated) => Ok((first, rest)),
         _ => {
             let found = texts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             Err(DataError::TextColumns { file: name.to_owned(), found: format!("[{found}]") })

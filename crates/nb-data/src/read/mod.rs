@@ -3,9 +3,9 @@
 //! | format | row | label | text |
 //! | --- | --- | --- | --- |
 //! | [`Format::Lines`] | a line | none | the line |
-//! | [`Format::Csv`] | a record with any [`Delimiter`], with or without RFC 4180 quoting ([`Quoting`]) | columns, or none | one or two columns |
-//! | [`Format::JsonLines`] | a line holding a JSON object; keys may be nested ([`KeyPath`]) | keys, or none | one or two keys |
-//! | [`Format::Parquet`] | a row of a Parquet file (feature `parquet`) | columns, or none | one or two columns |
+//! | [`Format::Csv`] | a record with any [`Delimiter`], with or without RFC 4180 quoting ([`Quoting`]) | columns, or none | one or more columns |
+//! | [`Format::JsonLines`] | a line holding a JSON object; keys may be nested ([`KeyPath`]) | keys, or none | one or more keys |
+//! | [`Format::Parquet`] | a row of a Parquet file (feature `parquet`) | columns, or none | one or more columns |
 //! | [`Format::BeirCorpus`] | a line holding a JSON object | none | `title` and/or `text` |
 //! | [`Format::BeirQueries`] | a line holding a JSON object | none | `text` |
 //! | [`Format::MindNews`] | a line of at least five tab-separated columns, never quoted | `category` | title and/or abstract |

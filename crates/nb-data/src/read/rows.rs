@@ -8,11 +8,11 @@ use super::format::{Column, CsvLayout, Field, Format, Header, LabelRule, Quoting
 use super::json::Wanted;
 use super::key_path::KeyPath;
 use super::label_layout::{LabelPlaces, RowLabels};
-use super::layout::{KeyLayout, check_label, one_or_two};
+use super::layout::{KeyLayout, check_label, first_and_rest};
 use super::quoting::unquoted_line;
 use super::records::{Cut, Record, Records};
 use super::skipped::{Reason, SkippedRow};
-use super::text::{meaningful, texts};
+use super::text::{append, meaningful, texts};
 use super::value::Value;
 use crate::error::DataError;
 
@@ -41,7 +41,7 @@ mod mind {
 /// ```
 ///
 /// # Errors
-/// Immediately if the format is contradictory: not one or two text columns, a column by name without a header, or
+/// Immediately if the format is contradictory: no text column or a repeated one, a column by name without a header, or
 /// labels required of a format without labels. Row by row if reading fails, a quote is not closed, or the header lacks
 /// a column.
 pub fn articles<R: BufRead>(
@@ -218,15 +218,12 @@ fn article(record: &Record, columns: &Columns, labels: LabelRule) -> Result<Arti
     if labels == LabelRule::Required && label.is_none() {
         return Err(Reason::NoLabel);
     }
-    let (first, second) = texts(field(Some(columns.first))?, field(columns.second)?)?;
-    Ok(Article {
-        line: record.line,
-        id: field(columns.id)?.map(str::to_owned),
-        label,
-        more_labels,
-        first: first.to_owned(),
-        second: second.map(str::to_owned),
-    })
+    let mut second = None;
+    for &column in &columns.rest {
+        append(&mut second, field(Some(column))?);
+    }
+    let (first, second) = texts(field(Some(columns.first))?.map(str::to_owned), second)?;
+    Ok(Article { line: record.line, id: field(columns.id)?.map(str::to_owned), label, more_labels, first, second })
 }
 
 /// Makes an article from a line of JSON, or returns the reason why it cannot be used.
@@ -254,7 +251,8 @@ struct Columns {
     id: Option<usize>,
     label: Option<LabelPlaces>,
     first: usize,
-    second: Option<usize>,
+    /// The columns that make up the second text.
+    rest: Vec<usize>,
 }
 
 impl Columns {
@@ -263,12 +261,12 @@ impl Columns {
             Field::Title => mind::TITLE,
             Field::Abstract => mind::ABSTRACT,
         };
-        let (first, second) = one_or_two(fields, name)?;
+        let (first, rest) = first_and_rest(fields, name)?;
         Ok(Self {
             id: Some(mind::ID),
             label: Some(LabelPlaces::One(mind::CATEGORY)),
             first: place(first),
-            second: second.map(place),
+            rest: rest.iter().map(place).collect(),
         })
     }
 
@@ -300,12 +298,12 @@ impl Columns {
         name: &str,
         place: impl Fn(&Column) -> Result<usize, DataError>,
     ) -> Result<Self, DataError> {
-        let (first, second) = one_or_two(&layout.text, name)?;
+        let (first, rest) = first_and_rest(&layout.text, name)?;
         Ok(Self {
             id: None,
             label: layout.label.as_ref().map(|label| label.places(&place)).transpose()?,
             first: place(first)?,
-            second: second.map(&place).transpose()?,
+            rest: rest.iter().map(&place).collect::<Result<_, _>>()?,
         })
     }
 
@@ -313,7 +311,8 @@ impl Columns {
     fn needed(&self, labels: LabelRule) -> usize {
         let label = self.label.as_ref().filter(|_| labels.needs_column()).map(LabelPlaces::last);
         // The configured number may be huge; no row has that many columns.
-        self.first.max(self.second.unwrap_or(0)).max(label.unwrap_or(0)).saturating_add(1)
+        let texts = self.rest.iter().copied().max().unwrap_or(0).max(self.first);
+        texts.max(label.unwrap_or(0)).saturating_add(1)
     }
 }
 
@@ -325,5 +324,5 @@ fn check_layout(layout: &CsvLayout, name: &str) -> Result<(), DataError> {
                        expected another delimiter or no quoting";
         return Err(DataError::Unsuitable { file: name.to_owned(), problem });
     }
-    one_or_two(&layout.text, name).map(|_| ())
+    first_and_rest(&layout.text, name).map(|_| ())
 }

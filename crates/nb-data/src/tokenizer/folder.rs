@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use super::file::{TOKENIZER_FILE, read_if_present, wrong};
-use super::template::Side;
+use super::side::Side;
 use super::vocabulary::{Form, Vocabulary};
 use crate::error::DataError;
 

@@ -12,7 +12,8 @@
 //!
 //! So the title stays complete as long as it fits, and a title alone has more room than one with an abstract. A second
 //! text without tokens (only characters that the tokenizer drops) is ignored. A tokenizer whose `truncation_side` is
-//! `left` drops tokens from the beginning of a text instead.
+//! `left` drops tokens from the beginning of a text instead. With [`Truncation::HeadTail`], the order is the same, but a
+//! text that loses tokens loses them from its middle.
 //!
 //! The padding and truncation settings of `tokenizer.json` are ignored.
 
@@ -24,9 +25,11 @@ mod guard;
 mod roberta;
 mod saved;
 mod sentencepiece;
+mod side;
 mod special;
 mod switches;
 mod template;
+mod truncation;
 mod unigram;
 mod vocabulary;
 mod warning;
@@ -45,10 +48,12 @@ use self::file::wrong;
 use self::folder::{Folder, Settings};
 use self::guard::guarded;
 use self::saved::Saved;
+use self::side::Side;
 use self::special::SpecialTokens;
 use self::switches::Switches;
 pub use self::template::Sequence;
-use self::template::{Side, Templates};
+use self::template::Templates;
+pub use self::truncation::Truncation;
 use self::vocabulary::Vocabulary;
 pub use self::warning::TokenizerWarning;
 pub use self::words::Words;
@@ -65,6 +70,7 @@ pub struct Tokenizer {
     words: Words,
     templates: Templates,
     side: Side,
+    truncation: Truncation,
     max_length: Option<usize>,
     vocab_size: usize,
     /// `tokenizer.json`, with the settings of the folder's other files.
@@ -165,6 +171,7 @@ impl Tokenizer {
             words,
             templates,
             side,
+            truncation: Truncation::Head,
             max_length: folder.settings.max_length(),
             json,
         };
@@ -180,6 +187,28 @@ impl Tokenizer {
             self.templates.without_segments();
             self.fingerprint = self.hash();
         }
+        self
+    }
+
+    /// Returns the tokenizer with another rule for the part that remains of a text with too many tokens.
+    ///
+    /// ```
+    /// use nb_data::Tokenizer;
+    /// use nb_data::tokenizer::Truncation;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let folder = folder.path();
+    /// std::fs::write(folder.join("vocab.txt"), "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\nc\nd\ne\nf\n")?;
+    /// let tokenizer = Tokenizer::from_folder(folder)?;
+    /// assert_eq!(tokenizer.encode("a b c d e f", None, 6)?.ids, [2, 4, 5, 6, 7, 3]);
+    /// let tokenizer = tokenizer.with_truncation(Truncation::HeadTail);
+    /// assert_eq!(tokenizer.encode("a b c d e f", None, 6)?.ids, [2, 4, 7, 8, 9, 3]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_truncation(mut self, truncation: Truncation) -> Self {
+        self.truncation = truncation;
+        self.fingerprint = self.hash();
         self
     }
 
@@ -222,6 +251,10 @@ impl Tokenizer {
         if self.words == Words::Pretokenized {
             rules.push_str(" words");
         }
+        // The default adds nothing, so that token stores without it stay valid.
+        if self.truncation == Truncation::HeadTail {
+            rules.push_str(" head and tail");
+        }
         let mut hasher = blake3::Hasher::new();
         for part in [self.json.as_slice(), rules.as_bytes()] {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
@@ -250,7 +283,7 @@ impl Tokenizer {
         let first = self.pieces(first)?;
         let second = second.map(|text| self.pieces(text)).transpose()?;
         let second = second.as_ref().map_or(&[][..], |second| second.get_ids());
-        Ok(self.templates.assemble(first.get_ids(), second, max_tokens))
+        Ok(self.templates.assemble(first.get_ids(), second, max_tokens, self.truncation))
     }
 
     /// Tokenises articles on all cores, in their order.

@@ -8,9 +8,9 @@ use tokenizers::{AddedToken, ModelWrapper};
 
 use super::class::{Class, Segments};
 use super::file::{TOKENIZER_FILE, TokenizerFile};
+use super::side::Side;
 use super::special::SpecialTokens;
 use super::switches::Switches;
-use super::template::Side;
 
 /// Keys that are not copied: they point to files of the original folder, or are saved in another form.
 const DROPPED: [&str; 18] = [

@@ -2,6 +2,8 @@
 
 use tokenizers::tokenizer::{Encoding, Token};
 
+use super::side::Side;
+use super::truncation::{Kept, Truncation};
 use crate::batch::Tokens;
 
 /// Placeholder ids of the texts while a template is read from a tokenizer. No vocabulary has that many tokens.
@@ -9,14 +11,6 @@ const TEXTS: [u32; 2] = [u32::MAX, u32::MAX - 1];
 
 /// The largest number of special tokens in a template, more than any real template has.
 const MOST_SPECIAL: usize = 64;
-
-/// The end at which long texts are truncated.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Side {
-    Left,
-    #[default]
-    Right,
-}
 
 /// The templates of a tokenizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,14 +82,14 @@ impl Templates {
     }
 
     /// Assembles a sequence of at most `most` tokens; `most` must be at least [`Templates::fewest`].
-    pub(super) fn assemble(&self, first: &[u32], second: &[u32], most: usize) -> Sequence {
+    pub(super) fn assemble(&self, first: &[u32], second: &[u32], most: usize, truncation: Truncation) -> Sequence {
         let room = most.saturating_sub(first.len() + self.pair.special()).min(second.len());
         if room > 0 {
-            let tokens = self.pair.fill(first, self.side.truncate(second, room));
+            let tokens = self.pair.fill(Kept::of(first), truncation.truncate(second, room, self.side));
             return Sequence { tokens, is_truncated: room < second.len() };
         }
         let room = most - self.single.special();
-        let tokens = self.single.fill(self.side.truncate(first, room), &[]);
+        let tokens = self.single.fill(truncation.truncate(first, room, self.side), Kept::of(&[]));
         Sequence { tokens, is_truncated: room < first.len() || !second.is_empty() }
     }
 }
@@ -135,7 +129,7 @@ impl Template {
         self.parts.iter().filter(|part| matches!(part, Part::Special(_))).count()
     }
 
-    fn fill(&self, first: &[u32], second: &[u32]) -> Tokens {
+    fn fill(&self, first: Kept<'_>, second: Kept<'_>) -> Tokens {
         let mut ids = Vec::with_capacity(self.parts.len() + first.len() + second.len());
         let mut second_starts = None;
         for (place, part) in self.parts.iter().enumerate() {
@@ -144,28 +138,10 @@ impl Template {
             }
             match part {
                 Part::Special(id) => ids.push(*id),
-                Part::First => ids.extend_from_slice(first),
-                Part::Second => ids.extend_from_slice(second),
+                Part::First => ids.extend(first.start.iter().chain(first.end)),
+                Part::Second => ids.extend(second.start.iter().chain(second.end)),
             }
         }
         Tokens { second_starts: second_starts.unwrap_or(ids.len()), ids }
-    }
-}
-
-impl Side {
-    /// Returns `left` or `right`.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Left => "left",
-            Self::Right => "right",
-        }
-    }
-
-    /// Truncates `text` at this end.
-    fn truncate(self, text: &[u32], most: usize) -> &[u32] {
-        match self {
-            Self::Right => &text[..text.len().min(most)],
-            Self::Left => &text[text.len().saturating_sub(most)..],
-        }
     }
 }

@@ -186,8 +186,8 @@ def content(value):
 
 def card():
     """Returns the source of the model card's function that assembles a sequence."""
-    text = (HERE.parents[2] / "nb-train/src/card/README.md").read_text(encoding="utf8")
-    return re.search(r"^def tokens.*?\n\n", text, re.M | re.S).group(0).rstrip() + "\n"
+    folder = HERE.parents[2] / "nb-train/src/model"
+    return "".join((folder / name).read_text(encoding="utf8") for name in ["card_tokens.py", "card_head.py"])
 
 
 def sequence(tokenizer, function, first, second, max_tokens):

@@ -4,6 +4,7 @@
 mod common;
 mod families;
 mod folders;
+mod long_texts;
 
 use std::fs;
 

@@ -18,7 +18,7 @@ mod tests;
 
 use std::path::Path;
 
-use nb_checkpoint::{BertConfig, Description, SavedEncoder};
+use nb_checkpoint::{BertConfig, Description, SavedEncoder, Truncation};
 
 pub use self::calibration::{Calibration, InputRange, LayerInputs};
 use self::encoder::{Encoder, Inputs};
@@ -37,7 +37,8 @@ const TOKENS: [Dim; 2] = [Dim::Named("batch"), Dim::Named("sequence")];
 /// Inputs, int64 [batch, sequence]: `input_ids`, `attention_mask` (1, or 0 for padding after a text) and `token_type_ids` (which
 /// models without segments ignore). Outputs, f32: `probabilities` [batch, labels], only for a model for topics, and `vectors`
 /// [batch, width], pooled, projected, and of length 1 if the model's score is a cosine. Padding changes no output. The file's
-/// metadata has `precision`, `max_tokens`, and, if the folder has `newsbert.json`, `task` and `labels` (as JSON).
+/// metadata has `precision`, `max_tokens`, and, if the folder has `newsbert.json`, `task` and `labels` (as JSON), and `truncate` if
+/// the model was trained on the beginning and the end of long texts (`head_tail`). The caller truncates texts.
 ///
 /// ```no_run
 /// use nb_export::{OnnxPrecision, onnx};
@@ -83,7 +84,10 @@ fn metadata(
     let positions = config.max_tokens().unsigned_abs() as usize;
     let max_tokens = description.map_or(positions, |description| description.max_tokens.min(positions));
     let mut metadata = vec![("precision", precision.name().to_owned()), ("max_tokens", max_tokens.to_string())];
-    if let Some(Description { task, labels, thresholds, .. }) = description {
+    if let Some(Description { task, labels, thresholds, truncate, .. }) = description {
+        if *truncate != Truncation::Head {
+            metadata.push(("truncate", truncate.name().to_owned()));
+        }
         metadata.push(("task", task.clone()));
         metadata.push(("labels", serde_json::json!(labels).to_string()));
         if !thresholds.is_empty() {

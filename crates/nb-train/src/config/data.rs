@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nb_checkpoint::ArticleField;
+use nb_checkpoint::{ArticleField, Truncation};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -65,6 +65,11 @@ pub struct DataConfig {
     /// Longest sequence in tokens, `[CLS]` and `[SEP]` included.
     #[serde(default = "default_max_tokens")]
     pub max_tokens: usize,
+    /// Part that remains of a text with too many tokens: `head` (its beginning, the default) or `head_tail` (its beginning and
+    /// its end).
+    #[serde(default)]
+    #[schemars(schema_with = "schema::truncation")]
+    pub truncate: Option<Truncation>,
     /// Largest share of unusable rows that is not an error.
     #[serde(default = "default_unusable")]
     pub allow_unusable: f64,
@@ -170,6 +175,14 @@ pub fn data_field(field: ArticleField) -> nb_data::read::Field {
     }
 }
 
+/// Converts the rule of saved models for texts with too many tokens to the one that tokenizers use.
+pub(crate) fn data_truncation(truncation: Truncation) -> nb_data::tokenizer::Truncation {
+    match truncation {
+        Truncation::Head => nb_data::tokenizer::Truncation::Head,
+        Truncation::HeadTail => nb_data::tokenizer::Truncation::HeadTail,
+    }
+}
+
 /// Columns of a file: in csv and tsv by name or by number from 0, in jsonl and parquet by key.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -182,6 +195,6 @@ pub struct ColumnsConfig {
     pub label_separator: Option<String>,
     /// Columns of 0 and 1, one for each label (topic): 1 if the text has the label that the column names.
     pub label_flags: Option<ColumnKeys>,
-    /// One or two columns of text.
+    /// Columns of text: the first is an article's first text, the others are joined by spaces into its second.
     pub text: Vec<ColumnKey>,
 }

@@ -36,6 +36,7 @@ mod tree;
 pub use checkpoints::{CheckpointEvery, CheckpointsConfig, OnCheckpointError};
 pub use choices::{ColumnKey, ColumnKeys, DeviceChoice, PrecisionChoice, QuotingChoice, UnknownLabels};
 pub use class_weights::ClassWeights;
+pub(crate) use data::data_truncation;
 pub use data::{ArticlesChoice, ClickedBeforeChoice, ColumnsConfig, DataConfig, DataFormat, ReaderConfig, data_field};
 pub use error::ConfigError;
 pub use head::{HeadConfig, PoolingChoice, ReaderPoolingChoice, ScoreChoice};

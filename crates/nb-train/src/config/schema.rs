@@ -146,6 +146,17 @@ pub(super) fn scale(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": "learned"}, {"type": "null"}]})
 }
 
+/// The schema of the part that remains of a text with too many tokens.
+pub(super) fn truncation(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "anyOf": [
+            {"const": "head", "description": "The beginning"},
+            {"const": "head_tail", "description": "The beginning (a quarter) and the end"},
+            {"type": "null"}
+        ]
+    })
+}
+
 /// The schema of the parts of an article that are read.
 pub(super) fn article_fields(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

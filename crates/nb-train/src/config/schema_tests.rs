@@ -100,7 +100,16 @@ fn the_schema_agrees_with_the_reader() {
     let broken_fields = "data: {format: mind, train: a, fields: [titel]}\n";
     let broken_data = "data: {format: csv, train: a, columns: {label: 0, text: [-1]}}\n";
     let cases = rows.map(|(row, is_valid)| (format!("{required}{data}{row}\n"), is_valid));
-    let more = [("", false), (broken_data, false), (fields, true), (broken_fields, false)];
+    let truncated = "data: {format: mind, train: a, truncate: head_tail}\n";
+    let broken_truncation = "data: {format: mind, train: a, truncate: tail}\n";
+    let more = [
+        (truncated, true),
+        (broken_truncation, false),
+        ("", false),
+        (broken_data, false),
+        (fields, true),
+        (broken_fields, false),
+    ];
     let more = more.map(|(data, is_valid)| (format!("{required}{data}"), is_valid));
     for (text, is_valid) in cases.into_iter().chain(more) {
         let value: Value = serde_yaml::from_str(&text).unwrap();

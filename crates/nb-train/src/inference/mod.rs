@@ -15,7 +15,7 @@ use nb_data::{BatchSize, TokenBatch, Tokenizer, Tokens};
 use nb_model::{Arena, Bert, BertConfig, Capture, Dense, Packed, Pass, Pooling, PoolingKind, Precision};
 use tch::{Device, Kind, Tensor};
 
-use crate::config::data_field;
+use crate::config::{data_field, data_truncation};
 use crate::model::HeadLayers;
 use crate::model::saved_folder::{check_projection, fill_head};
 use crate::plan::estimate::BATCH_TOKENS;
@@ -100,6 +100,8 @@ impl SavedModel {
         let head = Description::read(folder)?
             .map(|description| SavedHead::load::<L>(folder, bert.config(), description, device));
         let head = head.transpose()?;
+        let truncation = head.as_ref().map(|head| head.description.truncate).unwrap_or_default();
+        let tokenizer = tokenizer.with_truncation(data_truncation(truncation));
         let untrained = if head.is_none() { untrained_head(folder) } else { None };
         let most = bert.config().max_tokens() as usize;
         let modules = SentenceModules::read(folder).ok().flatten().and_then(|modules| modules.max_tokens);
@@ -199,6 +201,7 @@ impl SavedModel {
             let fields = description.fields.clone();
             self.untrained = Some(UntrainedHead { vector: VectorHead::zeros(&head, 0, Device::Cpu), fields });
             self.max_tokens = description.max_tokens.min(self.bert.config().max_tokens() as usize);
+            self.tokenizer = self.tokenizer.with_truncation(data_truncation(description.truncate));
         }
         self
     }

@@ -206,7 +206,7 @@ pub(crate) fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Resu
         bail!("the folder contains an encoder without a head, expected the model folder of a run or a classifier");
     }
     let bert = Bert::load(folder, plan.device, plan.precision)?;
-    let tokenizer = crate::model::tokenizer::load(folder, bert.config(), plan.data.words)?;
+    let tokenizer = crate::model::tokenizer::load_for(plan, folder, bert.config())?;
     if tokenizer.fingerprint() != task.tokenizer().fingerprint() {
         bail!("its tokenizer differs, expected that of {}", plan.teacher.tokenizer().display());
     }

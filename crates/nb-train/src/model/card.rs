@@ -1,7 +1,13 @@
 //! The model card: `README.md` of a model folder, with a Python program that computes what `nb` computes.
 
-use nb_checkpoint::{ArticleField, Family, HeadDescription, PoolingKind, ScoreKind};
+use nb_checkpoint::{ArticleField, Family, HeadDescription, PoolingKind, ScoreKind, Truncation};
 
+/// The function that assembles a sequence in Python.
+const TOKENS: &str = include_str!("card_tokens.py");
+/// The end of that function if texts keep their beginning.
+const HEAD: &str = include_str!("card_head.py");
+/// The end of that function if texts keep their beginning and their end.
+const HEAD_TAIL: &str = include_str!("card_head_tail.py");
 /// Attentive pooling in Python.
 const ATTEND: &str = include_str!("card_attend.py");
 
@@ -12,8 +18,10 @@ pub struct ModelCard {
     pub task: &'static str,
     /// Longest sequence in tokens.
     pub max_tokens: usize,
-    /// Texts per row: 1 or 2.
-    pub texts: usize,
+    /// The part that remains of a text with too many tokens.
+    pub truncation: Truncation,
+    /// Columns or fields of a row that are read: the first is its first text, the others are joined into its second.
+    pub columns: usize,
     /// The parts of the articles that were read, for MIND and BEIR.
     pub fields: Vec<ArticleField>,
     /// Number of a reader's most recent clicks that were read, for recommendation.
@@ -49,11 +57,16 @@ pub struct CardText {
 /// Returns the model card.
 pub(super) fn to_markdown(card: &ModelCard, family: Family) -> String {
     let without_pooler = if family.has_pooling_layer() { ", add_pooling_layer=False" } else { "" };
-    let texts = match card.texts {
-        2 => r#"["a title", "another title"], ["its abstract", "its abstract"]"#,
-        _ => r#"["a text", "another text"]"#,
+    let texts = match card.columns {
+        0 | 1 => r#"["a text", "another text"]"#.to_owned(),
+        2 => r#"["a title", "another title"], ["its abstract", "its abstract"]"#.to_owned(),
+        more => {
+            let rest = (2..=more).map(|column| format!(r#", ["its text {column}", "its text {column}"]"#));
+            format!(r#"["a title", "another title"]{}"#, rest.collect::<String>())
+        }
     };
     include_str!("card_template.md")
+        .replace("{tokens}", [TOKENS, shorten(card.truncation)].concat().trim_end())
         .replace("{about}", card.text.about.trim_end())
         .replace("{head}", &head(card))
         .replace("{encoder}", family.encoder_class())
@@ -64,21 +77,38 @@ pub(super) fn to_markdown(card: &ModelCard, family: Family) -> String {
         .replace("{sentences}", &sentences(card))
         .replace("{reader}", &reader(card))
         .replace("{run}", &card.run)
-        .replace("{texts}", texts)
+        .replace("{texts}", &texts)
         .replace("{max_tokens}", &card.max_tokens.to_string())
         .replace("{heads}", &card.self_attention.unwrap_or(1).to_string())
+}
+
+/// Returns the lines that shorten a sequence.
+fn shorten(truncation: Truncation) -> &'static str {
+    match truncation {
+        Truncation::Head => HEAD,
+        Truncation::HeadTail => HEAD_TAIL,
+    }
 }
 
 /// Returns the part about sentence-transformers.
 fn sentences(card: &ModelCard) -> String {
     let trust = if card.head.pooling == PoolingKind::Attentive { ", trust_remote_code=True" } else { "" };
     let code = if trust.is_empty() { "" } else { " The pooling is the code in `newsbert_pooling.py`." };
-    let (rows, pairs) = match card.texts {
-        2 => (
-            r#"[["a title", "its abstract"], ["another title", "its abstract"]]"#,
-            " Pairs of more than {max_tokens} tokens and pairs with an empty text give it other tokens.",
+    let other = "Pairs of more than {max_tokens} tokens and pairs with an empty text give it other tokens.";
+    let single = match card.truncation {
+        Truncation::Head => String::new(),
+        Truncation::HeadTail => {
+            " It keeps only the beginning of texts of more than {max_tokens} tokens, so they give it other tokens."
+                .to_owned()
+        }
+    };
+    let (rows, pairs) = match card.columns {
+        0 | 1 => (r#"["a text", "another text"]"#, single),
+        2 => (r#"[["a title", "its abstract"], ["another title", "its abstract"]]"#, format!(" {other}")),
+        more => (
+            r#"[["a title", "its texts joined by spaces"], ["another title", "its texts joined by spaces"]]"#,
+            format!(" The second text of a pair is texts 2 to {more}, joined by single spaces. {other}"),
         ),
-        _ => (r#"["a text", "another text"]"#, ""),
     };
     format!(
         "sentence-transformers 6 computes the same vectors.{code}{pairs}\n\n```python\nfrom sentence_transformers import \

@@ -7,6 +7,17 @@ use nb_data::Tokenizer;
 use nb_data::tokenizer::Words;
 use nb_model::BertConfig;
 
+use crate::config::data_truncation;
+use crate::plan::Plan;
+
+/// Loads the tokenizer of `folder`, for a model of the given shape, with the plan's settings; see [`load`].
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_for(plan: &Plan, folder: &Path, config: &BertConfig) -> Result<Tokenizer> {
+    Ok(load(folder, config, plan.data.words)?.with_truncation(data_truncation(plan.data.truncation)))
+}
+
 /// Loads the tokenizer of `folder` for a model of the given shape and texts whose words come from `words`, and logs its
 /// warnings.
 ///

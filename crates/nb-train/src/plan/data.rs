@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use nb_checkpoint::ArticleField;
+use nb_checkpoint::{ArticleField, Truncation};
 use nb_data::batch::MIN_TOKENS;
 use nb_data::tokenizer::Words;
 
@@ -19,10 +19,12 @@ pub struct DataPlan {
     pub task: Arc<dyn TaskPlan>,
     /// Longest sequence in tokens.
     pub max_tokens: usize,
+    /// The part that remains of a text with too many tokens.
+    pub truncation: Truncation,
     /// The source of the words of texts.
     pub words: Words,
-    /// Number of texts in a row: 1 or 2.
-    pub texts: usize,
+    /// Number of columns or fields of a row that are read as its texts: the first text, and the parts of the second.
+    pub columns: usize,
     /// Parts of an article that are read; empty if the format has its own columns.
     pub fields: Vec<ArticleField>,
     /// Folder of the token stores.
@@ -54,8 +56,9 @@ impl DataPlan {
         let task = kind.plan(config)?;
         Ok(Self {
             max_tokens: data.max_tokens,
+            truncation: data.truncate.unwrap_or_default(),
             words: if data.pretokenized.unwrap_or(false) { Words::Pretokenized } else { Words::AsClass },
-            texts: task.articles().format.texts(),
+            columns: task.articles().format.text_columns(),
             fields: if data.format.has_fields() { files::article_fields(data) } else { Vec::new() },
             cache: data.cache.clone().unwrap_or_else(|| nb_files::cache_folder().join("tokens")),
             task,
@@ -67,6 +70,7 @@ impl DataPlan {
         let mut config = DataConfig {
             dev_fraction: given.dev_fraction.or(self.task.dev_fraction()),
             cache: Some(self.cache.clone()),
+            truncate: Some(self.truncation),
             ..given.clone()
         };
         self.task.complete(&mut config);

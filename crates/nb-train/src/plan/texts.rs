@@ -124,9 +124,8 @@ fn columns(config: &DataConfig, labelling: Labelling) -> Result<&ColumnsConfig, 
         let expected = format!("the column of the label, for example {label}");
         return Err(ConfigError::expected("data.columns.label", "missing", expected));
     }
-    if !(1..=2).contains(&columns.text.len()) {
-        let found = format!("a list of {} columns", columns.text.len());
-        return Err(ConfigError::expected("data.columns.text", found, "one or two columns"));
+    if columns.text.is_empty() {
+        return Err(ConfigError::expected("data.columns.text", "an empty list", "one or more columns"));
     }
     Ok(columns)
 }

@@ -15,7 +15,7 @@ use crate::plan::Plan;
 /// # Errors
 /// If it cannot be read, or has more tokens than the teacher's embedding has rows.
 pub(super) fn open_tokenizer(plan: &Plan) -> Result<Tokenizer> {
-    crate::model::tokenizer::load(plan.teacher.tokenizer(), &plan.teacher_config, plan.data.words)
+    crate::model::tokenizer::load_for(plan, plan.teacher.tokenizer(), &plan.teacher_config)
 }
 
 /// Opens (or builds) the token store of a source, and logs its size.

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use clap::{Args, ValueEnum};
+use nb_checkpoint::{Description, Truncation};
 use nb_export::{Calibration, ClassifierClass, InputRange, LayerInputs, OnnxPrecision};
 use nb_infer::{Model, Options, Precision};
 
@@ -77,8 +78,23 @@ impl Export {
             Form::Hf => self.hugging_face()?,
             Form::Int8 => nb_export::int8(&self.model, &self.output)?,
         }
+        if self.to != Form::Int8 {
+            self.warn_of_truncation()?;
+        }
         tracing::info!("wrote {}", self.output.display());
         Ok(ExitCode::SUCCESS)
+    }
+
+    /// Warns of a model whose tokens other programs do not compute by themselves.
+    fn warn_of_truncation(&self) -> Result<()> {
+        let description = Description::read(&self.model)?;
+        if let Some(Description { truncate: Truncation::HeadTail, max_tokens, .. }) = description {
+            tracing::warn!(
+                "other programs keep the beginning of texts of more than {max_tokens} tokens, and this model was trained on their \
+                 beginning and end; its README.md has a function that truncates in this way"
+            );
+        }
+        Ok(())
     }
 
     fn onnx(&self) -> Result<()> {
@@ -92,7 +108,7 @@ impl Export {
             }
             (OnnxChoice::Int8Symmetric, Some(input)) => OnnxPrecision::Int8(self.calibrate(input)?.symmetric()),
         };
-        let recommends = nb_checkpoint::Description::read(&self.model)?.is_some_and(|it| it.task == "recommend");
+        let recommends = Description::read(&self.model)?.is_some_and(|it| it.task == "recommend");
         if !recommends {
             return Ok(nb_export::onnx(&self.model, &self.output, &precision)?);
         }

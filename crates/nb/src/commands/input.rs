@@ -32,7 +32,8 @@ pub(crate) struct Layout {
     /// given, else as BEIR; else one text per line]
     #[arg(long)]
     format: Option<InputFormat>,
-    /// One or two columns of text, by number from 0 or by name (csv, tsv), or by key, with dots for nested keys (jsonl, parquet)
+    /// Columns of text, of which the second to the last are joined by spaces: by number from 0 or by name (csv, tsv), or by key,
+    /// with dots for nested keys (jsonl, parquet)
     #[arg(long, value_delimiter = ',', value_name = "COLUMN")]
     columns: Vec<String>,
     /// Header row with the column names: present or absent (csv, tsv)
@@ -215,7 +216,7 @@ impl Layout {
     /// Returns the keys of JSON lines or of a Parquet file.
     fn keys(&self, label: Option<&LabelLayout<String>>) -> Result<KeyLayout> {
         if self.columns.is_empty() {
-            bail!("--columns is missing, expected one or two keys of text, e.g. --columns title,abstract");
+            bail!("--columns is missing, expected one or more keys of text, e.g. --columns title,abstract");
         }
         Ok(KeyLayout {
             label: label.map(|label| label.try_map(|key| key.parse::<KeyPath>())).transpose()?,
@@ -227,7 +228,7 @@ impl Layout {
     /// Returns the columns of a csv or tsv file.
     fn csv(&self, format: InputFormat, label: Option<&LabelLayout<String>>) -> Result<CsvLayout> {
         if self.columns.is_empty() {
-            bail!("--columns is missing, expected one or two columns of text, e.g. --columns 1,2");
+            bail!("--columns is missing, expected one or more columns of text, e.g. --columns 1,2");
         }
         Ok(CsvLayout {
             label: label.map(|label| label.try_map(|column| column.parse::<Column>())).transpose()?,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use nb_checkpoint::Truncation;
 use nb_train::config::EvalEvery;
 use nb_train::method::{TeacherRole, TermKind};
 use nb_train::model::{CachePlan, EncoderOutput, Role, cache_size, format_bytes};
@@ -50,6 +51,10 @@ pub(super) fn texts<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> FirstEpo
     page.heading("Data");
     for (name, value) in task.describe() {
         page.line(name, value);
+    }
+    if plan.data.truncation == Truncation::HeadTail {
+        let most = plan.data.max_tokens;
+        page.line("long texts", format!("keep their beginning (a quarter) and their end, {most} tokens in total"));
     }
     let epoch = FirstEpoch::of(plan, task);
     let FirstEpoch { batches, tokens, padded, largest, .. } = &epoch;
