@@ -8,7 +8,7 @@
 //! offsets  u64 [rows + 1]   start of each row's tokens; the last is the number of tokens
 //! lines    u64 [rows]
 //! id ends  u64 [rows]       end of each news id; an empty id means no id
-//! seconds  u32 [rows]       start of the second text, counted from the row's first token
+//! seconds  u32 [rows]       start of the second text, counted from the first token of the row and of each window
 //! labels   u32 [rows]       position in the label names; u32::MAX means no label
 //! tokens   u16 or u32 [tokens]
 //! names    label names as a JSON list

@@ -77,6 +77,7 @@ impl ModelCard {
             task: plan.data.task.name(),
             max_tokens: plan.data.max_tokens,
             truncation: plan.data.truncation,
+            windows: plan.data.windows,
             columns: plan.data.columns,
             fields: plan.data.fields.clone(),
             history: None,
@@ -93,23 +94,24 @@ impl ModelCard {
     /// # Errors
     /// If a file cannot be written, or if the head's file does not fit its description.
     pub fn write(&self, folder: &Path, labels: &[String], tokenizer: &Tokenizer) -> Result<()> {
-        for file in tokenizer.files(self.max_tokens) {
-            write_file(&folder.join(file.name), &file.bytes)?;
-        }
-        if !labels.is_empty() {
-            add_labels(&folder.join(CONFIG_FILE), labels)?;
-        }
         let description = Description {
             task: self.task.to_owned(),
             labels: labels.to_vec(),
             max_tokens: self.max_tokens,
             truncate: self.truncation,
+            windows: self.windows,
             texts: self.columns.min(2),
             fields: self.fields.clone(),
             history: self.history,
             self_attention: self.self_attention,
             head: self.head,
         };
+        for file in tokenizer.files(description.longest_sequence()) {
+            write_file(&folder.join(file.name), &file.bytes)?;
+        }
+        if !labels.is_empty() {
+            add_labels(&folder.join(CONFIG_FILE), labels)?;
+        }
         write_sentence_modules(folder, &description)?;
         write_file(&folder.join(DESCRIPTION_FILE), description.to_json().as_bytes())?;
         let family = BertConfig::read(&folder.join(CONFIG_FILE))?.family;

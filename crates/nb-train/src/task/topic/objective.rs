@@ -45,7 +45,7 @@ impl TopicHead {
 
     /// Computes logits [B, C] from last hidden states [n, H].
     pub fn forward(&self, states: &Tensor, packed: &Packed) -> Tensor {
-        self.dense.forward(&self.vectors(&self.pooling.forward(states, packed.segments())))
+        self.dense.forward(&self.vectors(&self.pooling.texts(states, packed)))
     }
 }
 
@@ -104,7 +104,7 @@ impl Objective for TopicObjective {
 
     fn counts(&self, batch: &TopicBatch) -> Counts {
         let labelled = batch.labels.iter().filter(|&&label| label != IGNORE).count() as i64;
-        Counts::of_texts(&batch.tokens.lengths, labelled)
+        Counts::of_batch(&batch.tokens, labelled)
     }
 
     fn texts(&self, batch: &TopicBatch) -> Vec<TextRef> {
