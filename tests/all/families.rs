@@ -34,7 +34,7 @@ impl Golden {
         let (_, header) = safetensors::SafeTensors::read_metadata(&bytes).unwrap();
         let metadata = header.metadata().as_ref().unwrap();
         let texts: Vec<(Vec<u32>, usize)> = serde_json::from_str(&metadata["texts"]).unwrap();
-        let tokens = |(ids, second_starts)| Tokens { ids, second_starts };
+        let tokens = |(ids, second_starts)| Tokens { ids, second_starts, window: 0 };
         let config = metadata["config"].clone();
         Self { config, texts: texts.into_iter().map(tokens).collect(), file: TensorFile::new(&path, bytes) }
     }

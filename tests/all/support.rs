@@ -54,6 +54,7 @@ pub(crate) fn select_texts(tokens: &TokenBatch, indices: &[usize]) -> TokenBatch
             ids: tokens.ids[range.clone()].to_vec(),
             segments: tokens.segments[range].to_vec(),
             lengths: vec![tokens.lengths[i]],
+            windows: Vec::new(),
         });
     }
     selected

@@ -31,11 +31,14 @@ pub struct Description {
     /// or if the task has no classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub thresholds: Vec<f64>,
-    /// Longest sequence in tokens.
+    /// Longest sequence in tokens; with windows, the longest article before it is cut.
     pub max_tokens: usize,
     /// The part that remains of a text with too many tokens.
     #[serde(default, skip_serializing_if = "Truncation::is_default")]
     pub truncate: Truncation,
+    /// The windows into which longer articles are cut; `None` if every article is one sequence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Windows>,
     /// Texts per row: 1 or 2.
     pub texts: usize,
     /// The parts of an article that the model was trained on, for MIND and BEIR.
@@ -87,7 +90,22 @@ impl Truncation {
     }
 }
 
+/// The windows into which an article with too many tokens is cut. Its vector is the mean of their pooled vectors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Windows {
+    /// Largest number of tokens of a window, special tokens included.
+    pub size: usize,
+    /// Tokens of the article between the starts of two windows.
+    pub stride: usize,
+}
+
 impl Description {
+    /// Returns the length of the longest sequence in tokens: that of a window if articles are cut into windows.
+    pub fn longest_sequence(&self) -> usize {
+        self.windows.map_or(self.max_tokens, |windows| windows.size.min(self.max_tokens))
+    }
+
     /// Reads the description in a model folder. Returns `None` if the folder contains only an encoder.
     ///
     /// # Errors
@@ -142,6 +160,7 @@ mod tests {
             thresholds: Vec::new(),
             max_tokens: 30,
             truncate: Truncation::Head,
+            windows: None,
             texts: 2,
             fields: vec![ArticleField::Title, ArticleField::Abstract],
             history: Some(50),
@@ -156,6 +175,19 @@ mod tests {
                         \"title\",\n    \"abstract\"\n  ],\n  \"history\": 50,\n  \"head\": {\n    \"pooling\": \
                         \"mean\",\n    \"score\": \"dot\",\n    \"scale\": 1.0,\n    \"reader\": \"attentive\"\n  }\n}\n";
         assert_eq!(description().to_json(), expected);
+    }
+
+    #[test]
+    fn windows_are_an_object_and_absent_by_default() {
+        let windows = Some(Windows { size: 16, stride: 8 });
+        let cut = Description { windows, ..description() };
+        assert!(
+            cut.to_json().contains("\"windows\": {\n    \"size\": 16,\n    \"stride\": 8\n  }"),
+            "{}",
+            cut.to_json()
+        );
+        assert_eq!(serde_json::from_str::<Description>(&cut.to_json()).unwrap(), cut);
+        assert_eq!((cut.longest_sequence(), description().longest_sequence()), (16, 30));
     }
 
     #[test]

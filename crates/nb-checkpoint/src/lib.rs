@@ -60,7 +60,7 @@ mod weights;
 
 pub use classifier::{ClassifierParameters, DenseParameters, SavedClassifier};
 pub use config::{Activation, BertConfig, ConfigDifference};
-pub use description::{ArticleField, Description, Truncation};
+pub use description::{ArticleField, Description, Truncation, Windows};
 pub use encoder::SavedEncoder;
 pub use error::CheckpointError;
 pub use family::{Classifier, ClassifierActivation, Family};

@@ -1,26 +1,47 @@
 //! Seeded shuffling of rows, cutting into batches, and packing of tokens.
 //!
-//! A batch contains the tokens of its sequences one after the other, without padding, and the length of each sequence.
+//! A batch contains the tokens of its sequences one after the other, without padding, and the length of each sequence. A
+//! row is one sequence, or several if its article was cut into windows.
 
 use crate::random::{Stream, mix};
 
 /// The smallest limit on the tokens of a sequence: `[CLS]`, one token and `[SEP]`.
 pub const MIN_TOKENS: usize = 3;
 
-/// The tokens of one article: `[CLS] first [SEP]` or `[CLS] first [SEP] second [SEP]`.
+/// The tokens of one article: `[CLS] first [SEP]` or `[CLS] first [SEP] second [SEP]`, or windows of this form, one after the
+/// other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tokens {
     /// Token ids, special tokens included.
     pub ids: Vec<u32>,
     /// Position of the first token of the second text, where segment 1 begins; the number of tokens if there is only
-    /// one text.
+    /// one text. Counted from the beginning of each window.
+    pub second_starts: usize,
+    /// Number of tokens of each window but the last, which may have fewer; 0 if the article is one sequence.
+    pub window: usize,
+}
+
+/// A sequence of an article.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window<'a> {
+    /// Token ids, special tokens included.
+    pub ids: &'a [u32],
+    /// Position of the first token of the second text; at least the number of tokens if there is only one text.
     pub second_starts: usize,
 }
 
-/// A batch of B sequences with Σ lengths tokens, packed.
+impl Tokens {
+    /// Returns the windows of the article; one with all of its tokens if it is not cut.
+    pub fn windows(&self) -> impl Iterator<Item = Window<'_>> + Clone {
+        let size = if self.window == 0 { self.ids.len().max(1) } else { self.window };
+        self.ids.chunks(size).map(|ids| Window { ids, second_starts: self.second_starts })
+    }
+}
+
+/// A batch of R rows with B sequences and Σ lengths tokens, packed. B is R unless rows have windows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TokenBatch {
-    /// \[B\] row of each sequence in the store, or in the slice that was packed.
+    /// \[R\] row in the store, or in the slice that was packed.
     pub rows: Vec<u32>,
     /// \[Σ lengths\] token ids, one sequence after the other.
     pub ids: Vec<i64>,
@@ -28,6 +49,8 @@ pub struct TokenBatch {
     pub segments: Vec<i64>,
     /// \[B\] number of tokens of each sequence.
     pub lengths: Vec<i64>,
+    /// \[R\] number of sequences of each row; empty if every row is one sequence.
+    pub windows: Vec<i64>,
 }
 
 impl TokenBatch {
@@ -36,8 +59,8 @@ impl TokenBatch {
     /// ```
     /// use nb_data::{TokenBatch, Tokens};
     /// let tokens = [
-    ///     Tokens { ids: vec![2, 7, 3], second_starts: 3 },
-    ///     Tokens { ids: vec![2, 8, 3, 9, 3], second_starts: 3 },
+    ///     Tokens { ids: vec![2, 7, 3], second_starts: 3, window: 0 },
+    ///     Tokens { ids: vec![2, 8, 3, 9, 3], second_starts: 3, window: 0 },
     /// ];
     /// let batch = TokenBatch::pack(&tokens, &[1, 0]);
     /// assert_eq!(batch.ids, [2, 8, 3, 9, 3, 2, 7, 3]);
@@ -51,14 +74,19 @@ impl TokenBatch {
     pub fn pack(tokens: &[Tokens], rows: &[u32]) -> Self {
         let mut batch = Self::with_capacity(rows.len(), rows.iter().map(|&row| tokens[row as usize].ids.len()).sum());
         for &row in rows {
-            let Tokens { ids, second_starts } = &tokens[row as usize];
-            batch.push(row, ids.iter().map(|&id| i64::from(id)), *second_starts);
+            let Tokens { ids, second_starts, window } = &tokens[row as usize];
+            batch.push(row, ids.iter().map(|&id| i64::from(id)), *second_starts, *window);
         }
         batch
     }
 
     /// Appends the sequences of another batch. `rows` then contains the rows of both batches, each relative to its source.
     pub fn append(&mut self, mut other: Self) {
+        if !self.windows.is_empty() || !other.windows.is_empty() {
+            self.windows.resize(self.rows.len(), 1);
+            other.windows.resize(other.rows.len(), 1);
+            self.windows.append(&mut other.windows);
+        }
         self.rows.append(&mut other.rows);
         self.ids.append(&mut other.ids);
         self.segments.append(&mut other.segments);
@@ -71,16 +99,52 @@ impl TokenBatch {
             ids: Vec::with_capacity(tokens),
             segments: Vec::with_capacity(tokens),
             lengths: Vec::with_capacity(rows),
+            windows: Vec::new(),
         }
     }
 
-    pub(crate) fn push(&mut self, row: u32, ids: impl Iterator<Item = i64>, second_starts: usize) {
-        let start = self.ids.len();
+    /// Appends a row, whose tokens are cut into windows if `window`, their length, is not 0.
+    pub(crate) fn push(&mut self, row: u32, ids: impl Iterator<Item = i64>, second_starts: usize, window: usize) {
+        let (start, before) = (self.ids.len(), self.lengths.len());
         self.ids.extend(ids);
-        self.segments.resize(start + second_starts, 0);
-        self.segments.resize(self.ids.len(), 1);
+        let tokens = self.ids.len() - start;
+        if window == 0 || tokens <= window {
+            self.push_sequence(tokens, second_starts);
+        } else {
+            for from in (0..tokens).step_by(window) {
+                self.push_sequence(window.min(tokens - from), second_starts);
+            }
+            self.windows.resize(self.rows.len(), 1);
+        }
+        if !self.windows.is_empty() || self.lengths.len() - before > 1 {
+            self.windows.push((self.lengths.len() - before) as i64);
+        }
         self.rows.push(row);
-        self.lengths.push((self.ids.len() - start) as i64);
+    }
+
+    fn push_sequence(&mut self, tokens: usize, second_starts: usize) {
+        let start = self.segments.len();
+        self.segments.resize(start + second_starts.min(tokens), 0);
+        self.segments.resize(start + tokens, 1);
+        self.lengths.push(tokens as i64);
+    }
+
+    /// Returns the rows as batches of one row each.
+    pub fn each_row(&self) -> impl Iterator<Item = Self> + '_ {
+        let (mut sequence, mut token) = (0, 0);
+        self.rows.iter().enumerate().map(move |(i, &row)| {
+            let sequences = self.windows.get(i).map_or(1, |&windows| windows as usize);
+            let lengths = self.lengths[sequence..sequence + sequences].to_vec();
+            let tokens = token..token + lengths.iter().sum::<i64>() as usize;
+            (sequence, token) = (sequence + sequences, tokens.end);
+            Self {
+                rows: vec![row],
+                ids: self.ids[tokens.clone()].to_vec(),
+                segments: self.segments[tokens].to_vec(),
+                lengths,
+                windows: if sequences > 1 { vec![sequences as i64] } else { Vec::new() },
+            }
+        })
     }
 }
 

@@ -38,7 +38,7 @@ pub mod store;
 #[cfg(feature = "tokenize")]
 pub mod tokenizer;
 
-pub use batch::{BatchSize, TokenBatch, Tokens};
+pub use batch::{BatchSize, TokenBatch, Tokens, Window};
 pub use error::{DataError, TokenizerError};
 pub use ids::{IdIndex, Repeated};
 pub use labels::{LabelNumbers, Labels};

@@ -37,7 +37,7 @@ mod tests {
     #[test]
     fn each_text_is_in_one_group() {
         let lengths = [3, 200, 64, 64, 60, 5, 9];
-        let texts = lengths.map(|length| Tokens { ids: vec![0; length], second_starts: length });
+        let texts = lengths.map(|length| Tokens { ids: vec![0; length], second_starts: length, window: 0 });
         assert_eq!(groups(&texts, 1), [vec![1], vec![2, 3], vec![4, 6, 5, 0]]);
         let of_three_threads = groups(&texts[2..], 3); // 202 tokens: 68 in a group
         assert_eq!(of_three_threads, [vec![0], vec![1], vec![2], vec![4, 3]]);

@@ -215,8 +215,11 @@ impl Head {
 
     /// Computes the vectors [texts, width] of the texts in `buffers`.
     pub(crate) fn vectors(&self, buffers: &mut Buffers, hidden: usize) -> Vec<f32> {
-        let Buffers { lengths, states, dense, .. } = buffers;
+        let Buffers { lengths, windows, states, dense, .. } = buffers;
         let mut vectors = self.pooling.forward(lengths, states, hidden, dense);
+        if !windows.is_empty() {
+            vectors = Pooling::Mean.forward(windows, &vectors, hidden, dense);
+        }
         for transform in &self.transforms {
             transform.apply(&mut vectors, dense);
         }

@@ -13,7 +13,7 @@ use crate::batch::groups;
 use crate::encoder::{Buffers, Encoder};
 use crate::error::InferError;
 use crate::head::{Head, NoHead};
-use crate::opening::{check_option, check_widths, data_truncation, longest_sequence, tokenizer};
+use crate::opening::{check_option, check_widths, longest_sequence, tokenizer, with_rules};
 use crate::options::{Options, Precision};
 use crate::pooling::Pooling;
 use crate::ranges::LayerRanges;
@@ -124,7 +124,7 @@ impl Model {
         self.head.as_ref().ok().map(|head| head.width(self.encoder.hidden()))
     }
 
-    /// Returns the longest sequence in tokens, to which texts are truncated.
+    /// Returns the number of tokens to which texts are truncated: of one sequence, or of an article before it is cut into windows.
     pub fn max_tokens(&self) -> usize {
         self.max_tokens
     }
@@ -170,8 +170,11 @@ impl Model {
         if let (None, Some(description), Some(head)) = (&self.description, &other.description, copy) {
             self.head = Ok(head);
             self.fields.clone_from(&other.fields);
-            self.max_tokens = other.max_tokens.min(self.encoder.positions());
-            self.tokenizer = self.tokenizer.with_truncation(data_truncation(description.truncate));
+            // Windows that do not fit are not used: the encoder then reads what fits in one sequence.
+            let positions = self.encoder.positions();
+            let windows = description.windows.filter(|windows| windows.size <= positions);
+            self.max_tokens = if windows.is_some() { other.max_tokens } else { other.max_tokens.min(positions) };
+            self.tokenizer = with_rules(self.tokenizer, &Description { windows, ..description.clone() });
         }
         self
     }

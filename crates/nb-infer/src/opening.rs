@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use nb_checkpoint::{BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description, SentenceModules, Truncation};
+use nb_checkpoint::{BertConfig, CONFIG_FILE, DESCRIPTION_FILE, Description, SentenceModules, Truncation, Windows};
 use nb_data::Tokenizer;
 use nb_data::batch::MIN_TOKENS;
+use nb_data::tokenizer::MIN_WINDOW;
 use nb_kernels::gemm::Int8Linear;
 
 use crate::error::InferError;
@@ -41,7 +42,15 @@ pub(crate) fn longest_sequence(
     description: Option<&Description>,
     tokenizer: &Tokenizer,
 ) -> Result<usize, InferError> {
-    let most = config.max_tokens().unsigned_abs() as usize;
+    let positions = config.max_tokens().unsigned_abs() as usize;
+    let windows = description.and_then(|description| Some((description.windows?, description.max_tokens)));
+    let most = match windows {
+        None => positions,
+        Some((windows, max_tokens)) => {
+            check_windows(folder, windows, positions)?;
+            max_tokens.max(positions) // an article may have more tokens than a window
+        }
+    };
     let length = match options.max_tokens {
         Some(found) => {
             check_option("max_tokens", found, MIN_TOKENS, most)?;
@@ -77,11 +86,31 @@ fn trained_length(
     }
 }
 
-/// Converts the rule of a description for texts with too many tokens to the one that tokenizers use.
-pub(crate) fn data_truncation(truncation: Truncation) -> nb_data::tokenizer::Truncation {
-    match truncation {
+/// Returns the tokenizer with a description's rules for articles with too many tokens.
+pub(crate) fn with_rules(tokenizer: Tokenizer, description: &Description) -> Tokenizer {
+    let truncation = match description.truncate {
         Truncation::Head => nb_data::tokenizer::Truncation::Head,
         Truncation::HeadTail => nb_data::tokenizer::Truncation::HeadTail,
+    };
+    let windows = description.windows.map(|Windows { size, stride }| nb_data::tokenizer::Windows { size, stride });
+    tokenizer.with_truncation(truncation).with_windows(windows)
+}
+
+/// Checks that the windows of a description fit an encoder with this many positions.
+///
+/// # Errors
+/// If a window has more tokens, or windows have no stride.
+fn check_windows(folder: &Path, windows: Windows, positions: usize) -> Result<(), InferError> {
+    let value = |key, found: usize, expected| {
+        let path = folder.join(DESCRIPTION_FILE);
+        Err(InferError::Value { path, key, found: found.to_string(), expected })
+    };
+    match windows {
+        Windows { size, .. } if !(MIN_WINDOW..=positions).contains(&size) => {
+            value("windows.size", size, format!("{MIN_WINDOW} to the {positions} positions of the encoder"))
+        }
+        Windows { stride: 0, .. } => value("windows.stride", 0, "1 or more".to_owned()),
+        _ => Ok(()),
     }
 }
 
@@ -91,10 +120,11 @@ pub(crate) fn tokenizer(
     config: &BertConfig,
     description: Option<&Description>,
 ) -> Result<Tokenizer, InferError> {
-    let truncation = description.map(|description| description.truncate).unwrap_or_default();
-    let tokenizer = Tokenizer::from_folder(folder)?
-        .for_segments(config.type_vocab_size.unsigned_abs() as usize)
-        .with_truncation(data_truncation(truncation));
+    let tokenizer = Tokenizer::from_folder(folder)?.for_segments(config.type_vocab_size.unsigned_abs() as usize);
+    let tokenizer = match description {
+        Some(description) => with_rules(tokenizer, description),
+        None => tokenizer,
+    };
     let rows = config.vocab_size.unsigned_abs() as usize;
     if tokenizer.vocab_size() > rows {
         return Err(InferError::Vocabulary { path: folder.to_owned(), largest: tokenizer.vocab_size() - 1, rows });

@@ -15,7 +15,8 @@ use crate::segments::Segments;
 /// A group is closed before its shortest sequence falls below this share of its longest one.
 const GROUP_FILL: f64 = 0.75;
 
-/// Packed token ids on a device. `n` is the number of real tokens, `B` the number of sequences.
+/// Packed token ids on a device. `n` is the number of real tokens, `B` the number of sequences, `R` the number of texts: B
+/// unless texts were cut into windows.
 #[derive(Debug)]
 pub struct Packed {
     pub(crate) ids: Tensor,
@@ -25,6 +26,8 @@ pub struct Packed {
     /// The sequences in the form that fused attention on GPUs takes.
     for_flash: OnceCell<Rc<Sequences>>,
     segments: Segments,
+    /// The sequences of each text; `None` if every text is one sequence.
+    windows: Option<Segments>,
 }
 
 /// Neighbouring sequences that attention handles as one padded batch.
@@ -80,7 +83,45 @@ impl Packed {
             groups: OnceCell::new(),
             for_flash: OnceCell::new(),
             segments,
+            windows: None,
         }
+    }
+
+    /// Returns the same tokens as texts of several sequences each: `windows` has the number of sequences of each text, or is
+    /// empty if every text is one sequence.
+    ///
+    /// # Panics
+    ///
+    /// If the numbers do not add up to the number of sequences, or if one is 0.
+    ///
+    /// ```
+    /// use nb_model::{Packed, Pooling};
+    /// use tch::{Device, Tensor};
+    /// let packed = Packed::new(&[0; 4], &[0; 4], &[2, 1, 1], Device::Cpu).with_windows(&[2, 1]);
+    /// assert_eq!((packed.sequences(), packed.texts()), (3, 2));
+    /// let states = Tensor::from_slice(&[1f32, 3.0, 4.0, 5.0]).view([4, 1]);
+    /// let vectors = Pooling::Mean.texts(&states, &packed); // the mean of 2 and 4, and 5
+    /// assert_eq!(Vec::<f32>::try_from(vectors.view(-1)).unwrap(), [3.0, 5.0]);
+    /// ```
+    #[must_use]
+    pub fn with_windows(mut self, windows: &[i64]) -> Self {
+        if windows.iter().any(|&count| count != 1) {
+            assert_eq!(windows.iter().sum::<i64>(), self.sequences(), "windows of the texts against sequences");
+            self.windows = Some(Segments::new(windows, self.device()));
+        } else {
+            self.windows = None;
+        }
+        self
+    }
+
+    /// Returns the number of texts R.
+    pub fn texts(&self) -> i64 {
+        self.windows.as_ref().map_or(self.sequences(), |windows| windows.lengths().len() as i64)
+    }
+
+    /// Returns the sequences of each text as segments; `None` if every text is one sequence.
+    pub fn windows(&self) -> Option<&Segments> {
+        self.windows.as_ref()
     }
 
     /// Returns the number of sequences B.

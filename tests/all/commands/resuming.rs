@@ -74,7 +74,7 @@ pub(super) fn assert_same_run(place: &Place, one: &str, other: &str) {
 
 /// Fails unless a run that is killed after two of its checkpoints and resumed equals an uninterrupted run.
 #[track_caller]
-fn assert_resumes_exactly(place: &Place, sets: &[&str]) {
+pub(super) fn assert_resumes_exactly(place: &Place, sets: &[&str]) {
     let sets = [&LONG, sets].concat();
     ended(resume(place, "runs/uninterrupted", &sets)).done();
     for checkpoint in [10, 25] {

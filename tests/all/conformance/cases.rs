@@ -43,7 +43,13 @@ pub(crate) trait Case: Objective {
 
 fn tokens(golden: &Golden) -> TokenBatch {
     let (ids, lengths) = (golden.texts.ids.clone(), golden.texts.lengths.clone());
-    TokenBatch { rows: (0..lengths.len() as u32).collect(), segments: vec![0; ids.len()], ids, lengths }
+    TokenBatch {
+        rows: (0..lengths.len() as u32).collect(),
+        segments: vec![0; ids.len()],
+        ids,
+        lengths,
+        windows: Vec::new(),
+    }
 }
 
 fn text_refs(tokens: &TokenBatch) -> Vec<TextRef> {

@@ -12,6 +12,7 @@ mod step;
 mod tasks;
 mod toy_task;
 mod unlabelled;
+mod windows;
 
 use std::io::Write;
 

@@ -51,6 +51,7 @@ fn slice(tokens: &TokenBatch, range: Range<usize>) -> TokenBatch {
         ids: tokens.ids[token_range.clone()].to_vec(),
         segments: tokens.segments[token_range].to_vec(),
         lengths: tokens.lengths[range].to_vec(),
+        windows: Vec::new(),
     }
 }
 

@@ -54,7 +54,7 @@ const LIBRARY: &str = "sentence_transformers.models";
 /// If `config.json` is not that of a BERT, if `head.safetensors` lacks a tensor or has one of another shape or type, or if a
 /// file cannot be written. Files that were written before the error remain.
 pub fn write_sentence_modules(folder: &Path, description: &Description) -> Result<(), CheckpointError> {
-    let Description { head, max_tokens, labels, .. } = description;
+    let (Description { head, labels, .. }, max_tokens) = (description, description.longest_sequence());
     let hidden = BertConfig::read(&folder.join(CONFIG_FILE))?.hidden_size;
     let mut list = vec![("", format!("{LIBRARY}.Transformer"))];
     if head.pooling == PoolingKind::Attentive {

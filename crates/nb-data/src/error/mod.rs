@@ -326,6 +326,17 @@ pub enum DataError {
         fewest: usize,
     },
 
+    /// A size of windows below that of the shortest pair.
+    #[error(
+        "the size of windows is {found}, expected at least {smallest}: the special tokens and one token of each text"
+    )]
+    WindowSize {
+        /// The value.
+        found: usize,
+        /// The smallest value that works.
+        smallest: usize,
+    },
+
     /// A store that cannot be read back after it was written.
     #[error("{}: {found}, expected the token store that was just written", path.display())]
     Store {

@@ -9,7 +9,7 @@
 //! lines    u64 [rows]
 //! id ends  u64 [rows]       end of each news id; an empty id means no id
 //! ends     u64 [rows]       end of each row's labels
-//! seconds  u32 [rows]       start of the second text, counted from the row's first token
+//! seconds  u32 [rows]       start of the second text, counted from the first token of the row and of each window
 //! labels   u32 [labels]     positions in the label names, ascending in each row
 //! tokens   u16 or u32 [tokens]
 //! names    label names as a JSON list

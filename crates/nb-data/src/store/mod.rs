@@ -34,6 +34,8 @@ pub struct TokenStore {
     layout: Layout,
     origin: Origin,
     unquoted: Option<u64>,
+    /// Number of tokens of a window; 0 without windows.
+    window: usize,
 }
 
 /// The bytes of a store.
@@ -99,7 +101,8 @@ impl TokenStore {
             Err(Unusable::Damaged(reason)) => write(&path, &key, &build()?, Origin::Rebuilt(reason))?,
         };
         source.check(layout.rows as u64, &layout.skipped)?;
-        Ok(Self { source: source.path.clone(), path, bytes, layout, origin, unquoted })
+        let window = tokenizer.windows().map_or(0, |windows| windows.size);
+        Ok(Self { source: source.path.clone(), path, bytes, layout, origin, unquoted, window })
     }
 
     /// Returns the number of articles; one or more.
@@ -115,7 +118,7 @@ impl TokenStore {
         self.layout.tokens as u64
     }
 
-    /// Returns the number of tokens of article `i`.
+    /// Returns the number of tokens of article `i`, in all of its windows.
     ///
     /// # Panics
     /// Here and in the accessors below, if `i` is not less than [`TokenStore::len`].
@@ -234,7 +237,7 @@ impl TokenStore {
                 self.layout.tokens_of(&self.bytes, row as usize),
                 self.layout.second_starts(&self.bytes, row as usize),
             );
-            batch.push(row, self.layout.ids(&self.bytes, tokens), second_starts);
+            batch.push(row, self.layout.ids(&self.bytes, tokens), second_starts, self.window);
         }
         batch
     }

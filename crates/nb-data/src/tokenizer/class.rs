@@ -6,6 +6,8 @@
 //! own rules and take only the vocabulary and the added tokens from `tokenizer.json`; `PreTrainedTokenizerFast` uses
 //! the file unchanged.
 
+use serde_json::{Map, Value};
+
 use super::file::wrong;
 use super::folder::{Object, Settings};
 use super::special::Defaults;
@@ -45,6 +47,14 @@ pub(super) enum Segments {
     Template,
     /// 0 for every token, because the model has no segment input.
     Zero,
+}
+
+impl Segments {
+    /// Returns the segment ids in a model's input, if the configuration lists the inputs.
+    pub(super) fn listed(config: &Map<String, Value>) -> Option<Self> {
+        let names = config.get("model_input_names")?.as_array()?;
+        Some(if names.iter().any(|name| name == "token_type_ids") { Self::Template } else { Self::Zero })
+    }
 }
 
 /// Classes by name, without a final `Fast`. `ConvBertTokenizer` is missing because it uses the normaliser of

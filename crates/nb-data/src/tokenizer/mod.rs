@@ -15,6 +15,8 @@
 //! `left` drops tokens from the beginning of a text instead. With [`Truncation::HeadTail`], the order is the same, but a
 //! text that loses tokens loses them from its middle.
 //!
+//! With [`Windows`], what remains of an article with too many tokens for one sequence becomes several.
+//!
 //! The padding and truncation settings of `tokenizer.json` are ignored.
 
 mod backend;
@@ -22,6 +24,7 @@ mod class;
 mod file;
 mod folder;
 mod guard;
+mod long_articles;
 mod roberta;
 mod saved;
 mod sentencepiece;
@@ -33,6 +36,7 @@ mod truncation;
 mod unigram;
 mod vocabulary;
 mod warning;
+mod windows;
 mod wordpiece;
 mod words;
 
@@ -40,22 +44,23 @@ use std::fmt;
 use std::path::Path;
 
 use rayon::prelude::*;
-use serde_json::{Map, Value};
 
 use self::class::{Class, Segments};
 pub use self::file::TokenizerFile;
 use self::file::wrong;
 use self::folder::{Folder, Settings};
 use self::guard::guarded;
+use self::long_articles::LongArticles;
+pub use self::long_articles::Sequence;
 use self::saved::Saved;
 use self::side::Side;
 use self::special::SpecialTokens;
 use self::switches::Switches;
-pub use self::template::Sequence;
 use self::template::Templates;
 pub use self::truncation::Truncation;
 use self::vocabulary::Vocabulary;
 pub use self::warning::TokenizerWarning;
+pub use self::windows::{MIN_WINDOW, Windows};
 pub use self::words::Words;
 use crate::batch::Tokens;
 use crate::error::{DataError, TokenizerError};
@@ -70,7 +75,7 @@ pub struct Tokenizer {
     words: Words,
     templates: Templates,
     side: Side,
-    truncation: Truncation,
+    long: LongArticles,
     max_length: Option<usize>,
     vocab_size: usize,
     /// `tokenizer.json`, with the settings of the folder's other files.
@@ -153,8 +158,8 @@ impl Tokenizer {
         let side = folder.truncation_side()?;
         let mut templates = guarded(|| Templates::of(&inner, side)).map_err(wrong(path.to_owned()))?;
         let mut warnings = warning::all(class, &folder, &special, &inner);
-        if inputs(config).unwrap_or(segments) == Segments::Zero {
-            let silent = matches!(class, Class::AsSaved | Class::Japanese(_)) && inputs(config).is_none();
+        if Segments::listed(config).unwrap_or(segments) == Segments::Zero {
+            let silent = matches!(class, Class::AsSaved | Class::Japanese(_)) && Segments::listed(config).is_none();
             if silent && templates.has_segments() {
                 warnings.push(TokenizerWarning::NoSegments { path: folder.settings.config.path.clone() });
             }
@@ -171,7 +176,7 @@ impl Tokenizer {
             words,
             templates,
             side,
-            truncation: Truncation::Head,
+            long: LongArticles::default(),
             max_length: folder.settings.max_length(),
             json,
         };
@@ -207,9 +212,42 @@ impl Tokenizer {
     /// ```
     #[must_use]
     pub fn with_truncation(mut self, truncation: Truncation) -> Self {
-        self.truncation = truncation;
+        self.long.truncation = truncation;
         self.fingerprint = self.hash();
         self
+    }
+
+    /// Returns the tokenizer with windows for articles of more than [`Windows::size`] tokens; `None` for one sequence per
+    /// article. `max_tokens` is then the number of tokens of the article that remain, with one set of special tokens, before
+    /// it is cut into windows.
+    ///
+    /// ```
+    /// use nb_data::Tokenizer;
+    /// use nb_data::tokenizer::Windows;
+    ///
+    /// # let folder = tempfile::tempdir()?;
+    /// # let folder = folder.path();
+    /// std::fs::write(folder.join("vocab.txt"), "[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\nc\nd\ne\nf\n")?;
+    /// let tokenizer = Tokenizer::from_folder(folder)?.with_windows(Some(Windows { size: 5, stride: 2 }));
+    /// let windows = |first, second| -> Result<Vec<Vec<u32>>, nb_data::DataError> {
+    ///     Ok(tokenizer.encode(first, second, 100)?.windows().map(|window| window.ids.to_vec()).collect())
+    /// };
+    /// assert_eq!(windows("a b c", None)?, [[2, 4, 5, 6, 3]]);
+    /// assert_eq!(windows("a b c d e", None)?, [[2, 4, 5, 6, 3], [2, 6, 7, 8, 3]]);
+    /// assert_eq!(windows("a", Some("b c"))?, [[2, 4, 3, 5, 3], [2, 4, 3, 6, 3]]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn with_windows(mut self, windows: Option<Windows>) -> Self {
+        self.long.windows = windows;
+        self.fingerprint = self.hash();
+        self
+    }
+
+    /// Returns the windows for long articles, if there are any.
+    #[must_use]
+    pub fn windows(&self) -> Option<Windows> {
+        self.long.windows
     }
 
     /// Returns the largest token id plus one: the smallest possible number of rows of a model's token embedding.
@@ -252,8 +290,11 @@ impl Tokenizer {
             rules.push_str(" words");
         }
         // The default adds nothing, so that token stores without it stay valid.
-        if self.truncation == Truncation::HeadTail {
+        if self.long.truncation == Truncation::HeadTail {
             rules.push_str(" head and tail");
+        }
+        if let Some(Windows { size, stride }) = self.long.windows {
+            rules.push_str(&format!(" windows {size} {stride}"));
         }
         let mut hasher = blake3::Hasher::new();
         for part in [self.json.as_slice(), rules.as_bytes()] {
@@ -280,10 +321,14 @@ impl Tokenizer {
         if max_tokens < fewest {
             return Err(DataError::MaxTokens { found: max_tokens, fewest });
         }
+        let smallest = self.templates.smallest_window();
+        if let Some(Windows { size, .. }) = self.long.windows.filter(|windows| windows.size < smallest) {
+            return Err(DataError::WindowSize { found: size, smallest });
+        }
         let first = self.pieces(first)?;
         let second = second.map(|text| self.pieces(text)).transpose()?;
         let second = second.as_ref().map_or(&[][..], |second| second.get_ids());
-        Ok(self.templates.assemble(first.get_ids(), second, max_tokens, self.truncation))
+        Ok(self.long.assemble(&self.templates, first.get_ids(), second, max_tokens))
     }
 
     /// Tokenises articles on all cores, in their order.
@@ -323,12 +368,6 @@ impl fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Tokenizer").field("vocab_size", &self.vocab_size).finish_non_exhaustive()
     }
-}
-
-/// Returns the segment ids in a model's input, if the configuration lists the inputs.
-fn inputs(config: &Map<String, Value>) -> Option<Segments> {
-    let names = config.get("model_input_names")?.as_array()?;
-    Some(if names.iter().any(|name| name == "token_type_ids") { Segments::Template } else { Segments::Zero })
 }
 
 /// Returns the words to split before the `tokenizers` crate sees a text: none if its own rules split them at white space.

@@ -1,9 +1,9 @@
-//! Templates: the special tokens and segment ids around one text or two, and truncation to a maximum length.
+//! Templates: the special tokens and segment ids around one text or two.
 
 use tokenizers::tokenizer::{Encoding, Token};
 
 use super::side::Side;
-use super::truncation::{Kept, Truncation};
+use super::truncation::Kept;
 use crate::batch::Tokens;
 
 /// Placeholder ids of the texts while a template is read from a tokenizer. No vocabulary has that many tokens.
@@ -15,23 +15,14 @@ const MOST_SPECIAL: usize = 64;
 /// The templates of a tokenizer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Templates {
-    single: Template,
-    pair: Template,
-    side: Side,
-}
-
-/// A text or two as a model reads them.
-#[derive(Debug)]
-pub struct Sequence {
-    /// The tokens.
-    pub tokens: Tokens,
-    /// True if the text has more tokens.
-    pub is_truncated: bool,
+    pub(super) single: Template,
+    pub(super) pair: Template,
+    pub(super) side: Side,
 }
 
 /// The order of special tokens and texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Template {
+pub(super) struct Template {
     parts: Vec<Part>,
     /// The first part with segment 1; the number of parts if there is none.
     ones_from: usize,
@@ -81,16 +72,9 @@ impl Templates {
         [&self.single, &self.pair].iter().any(|template| template.ones_from < template.parts.len())
     }
 
-    /// Assembles a sequence of at most `most` tokens; `most` must be at least [`Templates::fewest`].
-    pub(super) fn assemble(&self, first: &[u32], second: &[u32], most: usize, truncation: Truncation) -> Sequence {
-        let room = most.saturating_sub(first.len() + self.pair.special()).min(second.len());
-        if room > 0 {
-            let tokens = self.pair.fill(Kept::of(first), truncation.truncate(second, room, self.side));
-            return Sequence { tokens, is_truncated: room < second.len() };
-        }
-        let room = most - self.single.special();
-        let tokens = self.single.fill(truncation.truncate(first, room, self.side), Kept::of(&[]));
-        Sequence { tokens, is_truncated: room < first.len() || !second.is_empty() }
+    /// Returns the smallest size of windows: the special tokens of a pair and a token of each text.
+    pub(super) fn smallest_window(&self) -> usize {
+        self.pair.special().max(self.single.special()) + 2
     }
 }
 
@@ -125,11 +109,11 @@ impl Template {
         self.parts.iter().filter_map(id).max()
     }
 
-    fn special(&self) -> usize {
+    pub(super) fn special(&self) -> usize {
         self.parts.iter().filter(|part| matches!(part, Part::Special(_))).count()
     }
 
-    fn fill(&self, first: Kept<'_>, second: Kept<'_>) -> Tokens {
+    pub(super) fn fill(&self, first: Kept<'_>, second: Kept<'_>) -> Tokens {
         let mut ids = Vec::with_capacity(self.parts.len() + first.len() + second.len());
         let mut second_starts = None;
         for (place, part) in self.parts.iter().enumerate() {
@@ -142,6 +126,6 @@ impl Template {
                 Part::Second => ids.extend(second.start.iter().chain(second.end)),
             }
         }
-        Tokens { second_starts: second_starts.unwrap_or(ids.len()), ids }
+        Tokens { second_starts: second_starts.unwrap_or(ids.len()), ids, window: 0 }
     }
 }

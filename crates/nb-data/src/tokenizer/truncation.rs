@@ -30,6 +30,10 @@ impl<'a> Kept<'a> {
     pub(super) fn len(&self) -> usize {
         self.start.len() + self.end.len()
     }
+
+    pub(super) fn to_vec(self) -> Vec<u32> {
+        [self.start, self.end].concat()
+    }
 }
 
 impl Truncation {

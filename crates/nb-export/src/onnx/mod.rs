@@ -18,7 +18,7 @@ mod tests;
 
 use std::path::Path;
 
-use nb_checkpoint::{BertConfig, Description, SavedEncoder, Truncation};
+use nb_checkpoint::{BertConfig, Description, SavedEncoder, Truncation, Windows};
 
 pub use self::calibration::{Calibration, InputRange, LayerInputs};
 use self::encoder::{Encoder, Inputs};
@@ -37,8 +37,9 @@ const TOKENS: [Dim; 2] = [Dim::Named("batch"), Dim::Named("sequence")];
 /// Inputs, int64 [batch, sequence]: `input_ids`, `attention_mask` (1, or 0 for padding after a text) and `token_type_ids` (which
 /// models without segments ignore). Outputs, f32: `probabilities` [batch, labels], only for a model for topics, and `vectors`
 /// [batch, width], pooled, projected, and of length 1 if the model's score is a cosine. Padding changes no output. The file's
-/// metadata has `precision`, `max_tokens`, and, if the folder has `newsbert.json`, `task` and `labels` (as JSON), and `truncate` if
-/// the model was trained on the beginning and the end of long texts (`head_tail`). The caller truncates texts.
+/// metadata has `precision`, `max_tokens` (of one sequence), and, if the folder has `newsbert.json`, `task` and `labels` (as JSON).
+/// The caller truncates texts: there is `truncate` if the model was trained on their beginning and end (`head_tail`), and `windows`
+/// (as JSON) if it was trained on windows. The file computes one sequence, not the mean of a text's windows.
 ///
 /// ```no_run
 /// use nb_export::{OnnxPrecision, onnx};
@@ -82,9 +83,12 @@ fn metadata(
     precision: &OnnxPrecision,
 ) -> Vec<(&'static str, String)> {
     let positions = config.max_tokens().unsigned_abs() as usize;
-    let max_tokens = description.map_or(positions, |description| description.max_tokens.min(positions));
+    let max_tokens = description.map_or(positions, |description| description.longest_sequence().min(positions));
     let mut metadata = vec![("precision", precision.name().to_owned()), ("max_tokens", max_tokens.to_string())];
-    if let Some(Description { task, labels, thresholds, truncate, .. }) = description {
+    if let Some(Description { task, labels, thresholds, truncate, windows, .. }) = description {
+        if let Some(Windows { size, stride }) = windows {
+            metadata.push(("windows", serde_json::json!({"size": size, "stride": stride}).to_string()));
+        }
         if *truncate != Truncation::Head {
             metadata.push(("truncate", truncate.name().to_owned()));
         }

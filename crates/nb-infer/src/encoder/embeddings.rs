@@ -4,7 +4,7 @@ use nb_checkpoint::{
     BertConfig, EMBEDDING_NORM, EMBEDDING_PROJECTION, FloatTensors, POSITION_EMBEDDINGS, SEGMENT_EMBEDDINGS,
     TensorTable, WORD_EMBEDDINGS,
 };
-use nb_data::Tokens;
+use nb_data::Window;
 
 use super::layer::{Norm, NormShape};
 use crate::dense::{Dense, DenseScratch};
@@ -50,7 +50,7 @@ impl Embeddings {
     /// Replaces `states` by the rows of all texts.
     pub(super) fn forward<'a>(
         &self,
-        texts: impl Iterator<Item = &'a Tokens>,
+        texts: impl Iterator<Item = Window<'a>>,
         scratch: &mut DenseScratch,
         states: &mut Vec<f32>,
     ) {
@@ -61,7 +61,7 @@ impl Embeddings {
     }
 
     /// Replaces `rows` by the normalised sums of all texts.
-    fn embed<'a>(&self, texts: impl Iterator<Item = &'a Tokens>, rows: &mut Vec<f32>) {
+    fn embed<'a>(&self, texts: impl Iterator<Item = Window<'a>>, rows: &mut Vec<f32>) {
         rows.clear();
         let mut sums: Vec<f32> = Vec::new(); // of positions and segments, in the order of training
         let last_segment = self.segment.len() / self.width - 1;

@@ -25,8 +25,10 @@ pub(crate) struct Encoder {
 /// The buffers of a group of texts, which a thread reuses for the next one.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
-    /// The tokens of each text.
+    /// The tokens of each sequence.
     pub(crate) lengths: Vec<usize>,
+    /// The sequences of each text; empty if every text is one sequence.
+    pub(crate) windows: Vec<usize>,
     /// The states [n, H].
     pub(crate) states: Vec<f32>,
     pub(crate) dense: DenseScratch,
@@ -75,10 +77,16 @@ impl Encoder {
         observers: &mut [impl Observer],
     ) {
         assert_eq!(observers.len(), self.layers.len(), "observers against layers");
-        let Buffers { lengths, states, dense, layer: scratch } = buffers;
+        let Buffers { lengths, windows, states, dense, layer: scratch } = buffers;
+        windows.clear();
+        windows.extend(texts.clone().map(|text| text.windows().count()));
+        if windows.iter().all(|&count| count == 1) {
+            windows.clear();
+        }
+        let sequences = texts.flat_map(Tokens::windows);
         lengths.clear();
-        lengths.extend(texts.clone().map(|text| text.ids.len()));
-        self.embeddings.forward(texts, dense, states);
+        lengths.extend(sequences.clone().map(|sequence| sequence.ids.len()));
+        self.embeddings.forward(sequences, dense, states);
         for (layer, observer) in self.layers.iter().zip(observers) {
             layer.forward(states, lengths, dense, scratch, observer);
         }

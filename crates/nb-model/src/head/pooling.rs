@@ -6,6 +6,7 @@ use tch::{Device, Tensor};
 use super::attentive::AttentivePooling;
 use super::mean::mean_of_segments;
 use crate::arena::Arena;
+use crate::packed::Packed;
 use crate::segments::Segments;
 
 /// Pooling of the rows of a segment, such as the states of a text's tokens, into one vector.
@@ -69,6 +70,20 @@ impl Pooling {
         }
     }
 
+    /// Maps `states` [n, H] of all tokens to one vector per text, [R, H]: h = (1/W) Σ_w h_w over the pooled vectors of the text's
+    /// W windows, which is the pooled vector itself if W = 1.
+    ///
+    /// # Panics
+    ///
+    /// If there are not as many states as tokens.
+    pub fn texts(&self, states: &Tensor, packed: &Packed) -> Tensor {
+        let pooled = self.forward(states, packed.segments());
+        match packed.windows() {
+            None => pooled,
+            Some(windows) => mean_of_segments(&pooled, windows),
+        }
+    }
+
     /// Maps `states` [n, H] of all rows to one vector per segment, [R, H].
     ///
     /// # Panics
@@ -107,6 +122,37 @@ mod tests {
             let alone = pooling.forward(&states.narrow(0, 2, 3), &Segments::new(&[3], Device::Cpu));
             assert!(both.get(1).allclose(&alone.get(0), 1e-6, 1e-6, false), "{kind:?}");
             assert_eq!((pooling.kind(), pooling.arena().is_some()), (kind, kind == PoolingKind::Attentive));
+        }
+    }
+
+    #[test]
+    fn the_vector_of_a_text_is_the_mean_of_its_windows() {
+        for kind in [PoolingKind::Attentive, PoolingKind::Mean, PoolingKind::Cls] {
+            let mut pooling = Pooling::zeros(kind, 4, Device::Cpu);
+            pooling.randomise(1);
+            let (lengths, windows) = ([3, 2, 1, 4, 2], [1_i64, 3, 1]);
+            let packed = Packed::new(&[0; 12], &[0; 12], &lengths, Device::Cpu).with_windows(&windows);
+            let states = Tensor::randn([12, 4], (Kind::Float, Device::Cpu)).set_requires_grad(true);
+            let factors = Tensor::randn([3, 4], (Kind::Float, Device::Cpu));
+            let found = pooling.texts(&states, &packed);
+            (&found * &factors).square().sum(Kind::Float).backward();
+            let (vectors, gradient) = (found.detach(), states.grad().copy());
+
+            // By hand, with autograd: each window alone, then their mean.
+            let states = states.detach().set_requires_grad(true);
+            let pooled = pooling.forward(&states, &Segments::new(&lengths, Device::Cpu));
+            let means: Vec<Tensor> = pooled
+                .split_with_sizes(&windows[..], 0)
+                .iter()
+                .map(|of_text| of_text.mean_dim(0, false, None))
+                .collect();
+            let expected = Tensor::stack(&means, 0);
+            (&expected * &factors).square().sum(Kind::Float).backward();
+            assert!(vectors.allclose(&expected, 1e-6, 1e-6, false), "{kind:?}");
+            assert!(gradient.allclose(&states.grad(), 1e-5, 1e-6, false), "{kind:?}");
+            assert!(vectors.get(0).equal(&expected.get(0)), "{kind:?}: a text of one window");
+            let alone = packed.with_windows(&[1; 5]);
+            assert!(alone.windows().is_none() && alone.texts() == 5);
         }
     }
 

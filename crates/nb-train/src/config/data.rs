@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use nb_checkpoint::{ArticleField, Truncation};
+use nb_checkpoint::{ArticleField, Truncation, Windows};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,11 @@ pub struct DataConfig {
     #[serde(default)]
     #[schemars(schema_with = "schema::truncation")]
     pub truncate: Option<Truncation>,
+    /// Windows into which an article of more than `size` tokens is cut. Its vector is the mean of their pooled vectors, and
+    /// `max_tokens` limits its tokens in total. No windows by default.
+    #[serde(default)]
+    #[schemars(schema_with = "schema::windows")]
+    pub windows: Option<Windows>,
     /// Largest share of unusable rows that is not an error.
     #[serde(default = "default_unusable")]
     pub allow_unusable: f64,
@@ -181,6 +186,11 @@ pub(crate) fn data_truncation(truncation: Truncation) -> nb_data::tokenizer::Tru
         Truncation::Head => nb_data::tokenizer::Truncation::Head,
         Truncation::HeadTail => nb_data::tokenizer::Truncation::HeadTail,
     }
+}
+
+/// Converts the windows of saved models to those that tokenizers use.
+pub(crate) fn data_windows(windows: Windows) -> nb_data::tokenizer::Windows {
+    nb_data::tokenizer::Windows { size: windows.size, stride: windows.stride }
 }
 
 /// Columns of a file: in csv and tsv by name or by number from 0, in jsonl and parquet by key.

@@ -157,6 +157,19 @@ pub(super) fn truncation(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// The schema of the windows of long articles.
+pub(super) fn windows(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["object", "null"],
+        "properties": {
+            "size": {"type": "integer", "minimum": 8, "description": "Largest number of tokens of a window"},
+            "stride": {"type": "integer", "minimum": 1, "description": "Tokens between the starts of two windows"}
+        },
+        "required": ["size", "stride"],
+        "additionalProperties": false
+    })
+}
+
 /// The schema of the parts of an article that are read.
 pub(super) fn article_fields(_: &mut SchemaGenerator) -> Schema {
     json_schema!({

@@ -102,7 +102,11 @@ fn the_schema_agrees_with_the_reader() {
     let cases = rows.map(|(row, is_valid)| (format!("{required}{data}{row}\n"), is_valid));
     let truncated = "data: {format: mind, train: a, truncate: head_tail}\n";
     let broken_truncation = "data: {format: mind, train: a, truncate: tail}\n";
+    let cut = "data: {format: mind, train: a, windows: {size: 16, stride: 8}}\n";
+    let broken_windows = "data: {format: mind, train: a, windows: {size: 16}}\n";
     let more = [
+        (cut, true),
+        (broken_windows, false),
         (truncated, true),
         (broken_truncation, false),
         ("", false),

@@ -15,7 +15,7 @@ use nb_data::{BatchSize, TokenBatch, Tokenizer, Tokens};
 use nb_model::{Arena, Bert, BertConfig, Capture, Dense, Packed, Pass, Pooling, PoolingKind, Precision};
 use tch::{Device, Kind, Tensor};
 
-use crate::config::{data_field, data_truncation};
+use crate::config::{data_field, data_truncation, data_windows};
 use crate::model::HeadLayers;
 use crate::model::saved_folder::{check_projection, fill_head};
 use crate::plan::estimate::BATCH_TOKENS;
@@ -100,14 +100,24 @@ impl SavedModel {
         let head = Description::read(folder)?
             .map(|description| SavedHead::load::<L>(folder, bert.config(), description, device));
         let head = head.transpose()?;
-        let truncation = head.as_ref().map(|head| head.description.truncate).unwrap_or_default();
-        let tokenizer = tokenizer.with_truncation(data_truncation(truncation));
         let untrained = if head.is_none() { untrained_head(folder) } else { None };
         let most = bert.config().max_tokens() as usize;
         let modules = SentenceModules::read(folder).ok().flatten().and_then(|modules| modules.max_tokens);
         let lengths = [modules, tokenizer.model_max_length()].into_iter().flatten();
         let model_length = || lengths.filter(|&length| length >= MIN_TOKENS).min().unwrap_or(most);
-        let max_tokens = head.as_ref().map_or_else(model_length, |head| head.description.max_tokens).min(most);
+        let (tokenizer, max_tokens) = match head.as_ref().map(|head| &head.description) {
+            None => (tokenizer, model_length().min(most)),
+            Some(description) => {
+                if let Some(size) = description.windows.map(|windows| windows.size).filter(|&size| size > most) {
+                    let file = folder.join(DESCRIPTION_FILE);
+                    bail!(
+                        "{}: windows.size is {size}, expected at most the encoder's {most} positions",
+                        file.display()
+                    );
+                }
+                with_limits(tokenizer, description, most)
+            }
+        };
         let folder = folder.to_owned();
         Ok(Self {
             folder,
@@ -127,9 +137,10 @@ impl SavedModel {
     /// # Errors
     /// If `max_tokens` is less than a sequence needs, or more than the model has positions.
     pub fn with_max_tokens(self, max_tokens: usize) -> Result<Self> {
-        let most = self.bert.config().max_tokens() as usize;
+        let positions = self.bert.config().max_tokens() as usize;
+        let most = if self.tokenizer.windows().is_some() { self.max_tokens.max(positions) } else { positions };
         if !(MIN_TOKENS..=most).contains(&max_tokens) {
-            bail!("--max-tokens is {max_tokens}, expected {MIN_TOKENS} to the model's {most} positions");
+            bail!("--max-tokens is {max_tokens}, expected {MIN_TOKENS} to {most}, the longest text of the model");
         }
         Ok(Self { max_tokens, ..self })
     }
@@ -200,8 +211,8 @@ impl SavedModel {
             let head = HeadDescription { projection: None, ..description.head };
             let fields = description.fields.clone();
             self.untrained = Some(UntrainedHead { vector: VectorHead::zeros(&head, 0, Device::Cpu), fields });
-            self.max_tokens = description.max_tokens.min(self.bert.config().max_tokens() as usize);
-            self.tokenizer = self.tokenizer.with_truncation(data_truncation(description.truncate));
+            let most = self.bert.config().max_tokens() as usize;
+            (self.tokenizer, self.max_tokens) = with_limits(self.tokenizer, description, most);
         }
         self
     }
@@ -317,9 +328,18 @@ impl SavedModel {
     }
 }
 
+/// Returns the tokenizer with the description's rules for long articles, and the longest article in tokens, for an encoder with
+/// this many positions. Windows with more tokens than that are not used.
+fn with_limits(tokenizer: Tokenizer, description: &Description, positions: usize) -> (Tokenizer, usize) {
+    let windows = description.windows.filter(|windows| windows.size <= positions);
+    let longest = if windows.is_some() { description.max_tokens } else { description.max_tokens.min(positions) };
+    let tokenizer = tokenizer.with_truncation(data_truncation(description.truncate));
+    (tokenizer.with_windows(windows.map(data_windows)), longest)
+}
+
 /// Maps the states of texts to the vectors of a head.
 fn vectors(head: &VectorHead, states: &Tensor, packed: &Packed) -> Tensor {
-    head.vectors(&head.pooling.forward(states, packed.segments()))
+    head.vectors(&head.pooling.texts(states, packed))
 }
 
 /// Returns the head that a sentence-transformers folder prescribes, if it has no parameters. Warns if the folder has a module

@@ -211,8 +211,10 @@ pub(crate) fn saved_model<K: Task>(folder: &Path, plan: &Plan, task: &K) -> Resu
         bail!("its tokenizer differs, expected that of {}", plan.teacher.tokenizer().display());
     }
     let most = bert.config().max_tokens();
-    if plan.data.max_tokens as i64 > most {
-        bail!("it has {most} positions, expected at least {} (data.max_tokens)", plan.data.max_tokens);
+    let longest = plan.data.longest_sequence();
+    if longest as i64 > most {
+        let key = if plan.data.windows.is_some() { "data.windows.size" } else { "data.max_tokens" };
+        bail!("it has {most} positions, expected at least {longest} ({key})");
     }
     if let Some(head) = classifier {
         return Ok(Model { bert, head });

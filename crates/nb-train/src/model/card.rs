@@ -1,13 +1,18 @@
 //! The model card: `README.md` of a model folder, with a Python program that computes what `nb` computes.
 
-use nb_checkpoint::{ArticleField, Family, HeadDescription, PoolingKind, ScoreKind, Truncation};
+use nb_checkpoint::{ArticleField, Family, HeadDescription, PoolingKind, ScoreKind, Truncation, Windows};
 
 /// The function that assembles a sequence in Python.
 const TOKENS: &str = include_str!("card_tokens.py");
-/// The end of that function if texts keep their beginning.
+/// The end of that function for one sequence with the beginning of a text.
 const HEAD: &str = include_str!("card_head.py");
-/// The end of that function if texts keep their beginning and their end.
+/// The end of that function for one sequence with the beginning and the end of a text.
 const HEAD_TAIL: &str = include_str!("card_head_tail.py");
+/// The end of that function for windows.
+const WINDOWS: &str = include_str!("card_windows.py");
+/// The part of a text that remains.
+const KEEP_HEAD: &str = include_str!("card_keep_head.py");
+const KEEP_HEAD_TAIL: &str = include_str!("card_keep_head_tail.py");
 /// Attentive pooling in Python.
 const ATTEND: &str = include_str!("card_attend.py");
 
@@ -20,6 +25,8 @@ pub struct ModelCard {
     pub max_tokens: usize,
     /// The part that remains of a text with too many tokens.
     pub truncation: Truncation,
+    /// The windows into which longer articles are cut.
+    pub windows: Option<Windows>,
     /// Columns or fields of a row that are read: the first is its first text, the others are joined into its second.
     pub columns: usize,
     /// The parts of the articles that were read, for MIND and BEIR.
@@ -66,12 +73,13 @@ pub(super) fn to_markdown(card: &ModelCard, family: Family) -> String {
         }
     };
     include_str!("card_template.md")
-        .replace("{tokens}", [TOKENS, shorten(card.truncation)].concat().trim_end())
+        .replace("{tokens}", &tokens(card))
+        .replace("{batch}", batch(card))
         .replace("{about}", card.text.about.trim_end())
         .replace("{head}", &head(card))
         .replace("{encoder}", family.encoder_class())
         .replace("{without_pooler}", without_pooler)
-        .replace("{pool}", &pool(&card.head))
+        .replace("{pool}", &pool(card))
         .replace("{attend}", if needs_attend(card) { ATTEND } else { "" })
         .replace("{code}", card.text.example.trim_end())
         .replace("{sentences}", &sentences(card))
@@ -82,11 +90,31 @@ pub(super) fn to_markdown(card: &ModelCard, family: Family) -> String {
         .replace("{heads}", &card.self_attention.unwrap_or(1).to_string())
 }
 
-/// Returns the lines that shorten a sequence.
-fn shorten(truncation: Truncation) -> &'static str {
-    match truncation {
-        Truncation::Head => HEAD,
-        Truncation::HeadTail => HEAD_TAIL,
+/// Returns the lines from texts to tokens: one sequence, or a list of windows.
+fn tokens(card: &ModelCard) -> String {
+    let keep = match card.truncation {
+        Truncation::Head => KEEP_HEAD,
+        Truncation::HeadTail => KEEP_HEAD_TAIL,
+    };
+    let rest = match (card.windows, card.truncation) {
+        (Some(Windows { size, stride }), _) => {
+            let windows = WINDOWS.replace("{size}", &size.to_string()).replace("{stride}", &stride.to_string());
+            format!("{keep}{windows}")
+        }
+        (None, Truncation::Head) => HEAD.to_owned(),
+        (None, Truncation::HeadTail) => format!("{keep}{HEAD_TAIL}"),
+    };
+    format!("{TOKENS}{rest}").trim_end().to_owned()
+}
+
+/// Returns the lines from texts to a batch.
+fn batch(card: &ModelCard) -> &'static str {
+    match card.windows {
+        None => "    batch = tokenizer.pad([tokens(*row) for row in zip(*texts)], return_tensors=\"pt\")\n",
+        Some(_) => {
+            "    rows = [tokens(*row) for row in zip(*texts)]  # the windows of each row\n    \
+             batch = tokenizer.pad([window for windows in rows for window in windows], return_tensors=\"pt\")\n"
+        }
     }
 }
 
@@ -94,12 +122,12 @@ fn shorten(truncation: Truncation) -> &'static str {
 fn sentences(card: &ModelCard) -> String {
     let trust = if card.head.pooling == PoolingKind::Attentive { ", trust_remote_code=True" } else { "" };
     let code = if trust.is_empty() { "" } else { " The pooling is the code in `newsbert_pooling.py`." };
-    let other = "Pairs of more than {max_tokens} tokens and pairs with an empty text give it other tokens.";
-    let single = match card.truncation {
-        Truncation::Head => String::new(),
-        Truncation::HeadTail => {
-            " It keeps only the beginning of texts of more than {max_tokens} tokens, so they give it other tokens."
-                .to_owned()
+    let most = card.windows.map_or(card.max_tokens, |windows| windows.size);
+    let other = format!("Pairs of more than {most} tokens and pairs with an empty text give it other tokens.");
+    let single = match (card.windows, card.truncation) {
+        (None, Truncation::Head) => String::new(),
+        _ => {
+            format!(" It reads only the beginning of texts of more than {most} tokens, so they give it other vectors.")
         }
     };
     let (rows, pairs) = match card.columns {
@@ -130,13 +158,18 @@ fn head(card: &ModelCard) -> String {
 }
 
 /// Returns the lines from token states to vectors.
-fn pool(head: &HeadDescription) -> String {
+fn pool(card: &ModelCard) -> String {
+    let head = &card.head;
     let pooling = match head.pooling {
         PoolingKind::Attentive => "attend(states, mask, \"pooling\")",
         PoolingKind::Mean => "(states * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)",
         PoolingKind::Cls => "states[:, 0]",
     };
     let mut lines = format!("    x = {pooling}\n");
+    if card.windows.is_some() {
+        let counts = "[len(windows) for windows in rows]";
+        lines += &format!("    x = torch.stack([of_row.mean(0) for of_row in x.split({counts})])\n");
+    }
     if head.projection.is_some() {
         lines += "    x = x @ head[\"vector.weight\"].T + head[\"vector.bias\"]\n";
     }

@@ -80,6 +80,7 @@ impl ModelCard {
             task: plan.data.task.name(),
             max_tokens: plan.data.max_tokens,
             truncation: plan.data.truncation,
+            windows: plan.data.windows,
             columns: plan.data.columns,
             fields: plan.data.fields.clone(),
             history: None,
@@ -96,21 +97,22 @@ impl ModelCard {
     /// # Errors
     /// If a file cannot be written, or if the head's file does not fit its description.
     pub fn write(&self, folder: &Path, labels: CardLabels<'_>, tokenizer: &Tokenizer) -> Result<()> {
-        for file in tokenizer.files(self.max_tokens) {
-            write_file(&folder.join(file.name), &file.bytes)?;
-        }
         let description = Description {
             task: self.task.to_owned(),
             labels: labels.names.to_vec(),
             thresholds: labels.thresholds.to_vec(),
             max_tokens: self.max_tokens,
             truncate: self.truncation,
+            windows: self.windows,
             texts: self.columns.min(2),
             fields: self.fields.clone(),
             history: self.history,
             self_attention: self.self_attention,
             head: self.head,
         };
+        for file in tokenizer.files(description.longest_sequence()) {
+            write_file(&folder.join(file.name), &file.bytes)?;
+        }
         if !labels.names.is_empty() {
             add_labels(&folder.join(CONFIG_FILE), &description)?;
         }

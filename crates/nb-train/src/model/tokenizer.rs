@@ -7,7 +7,7 @@ use nb_data::Tokenizer;
 use nb_data::tokenizer::Words;
 use nb_model::BertConfig;
 
-use crate::config::data_truncation;
+use crate::config::{data_truncation, data_windows};
 use crate::plan::Plan;
 
 /// Loads the tokenizer of `folder`, for a model of the given shape, with the plan's settings; see [`load`].
@@ -15,7 +15,9 @@ use crate::plan::Plan;
 /// # Errors
 /// As [`load`].
 pub(crate) fn load_for(plan: &Plan, folder: &Path, config: &BertConfig) -> Result<Tokenizer> {
-    Ok(load(folder, config, plan.data.words)?.with_truncation(data_truncation(plan.data.truncation)))
+    Ok(load(folder, config, plan.data.words)?
+        .with_truncation(data_truncation(plan.data.truncation))
+        .with_windows(plan.data.windows.map(data_windows)))
 }
 
 /// Loads the tokenizer of `folder` for a model of the given shape and texts whose words come from `words`, and logs its

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use nb_checkpoint::{ArticleField, Truncation};
+use nb_checkpoint::{ArticleField, Truncation, Windows};
 use nb_data::batch::MIN_TOKENS;
-use nb_data::tokenizer::Words;
+use nb_data::tokenizer::{MIN_WINDOW, Words};
 
 use super::files;
 use super::task::{TaskKind, TaskPlan};
@@ -17,8 +17,10 @@ use crate::config::{ConfigError, DataConfig, DataFormat, RunConfig};
 pub struct DataPlan {
     /// The task and its files.
     pub task: Arc<dyn TaskPlan>,
-    /// Longest sequence in tokens.
+    /// Longest sequence in tokens; with windows, the longest article before it is cut.
     pub max_tokens: usize,
+    /// The windows into which longer articles are cut.
+    pub windows: Option<Windows>,
     /// The part that remains of a text with too many tokens.
     pub truncation: Truncation,
     /// The source of the words of texts.
@@ -42,6 +44,9 @@ impl DataPlan {
             let expected = format!("at least {MIN_TOKENS}: [CLS], a token and [SEP]");
             bail!(ConfigError::expected("data.max_tokens", data.max_tokens, expected));
         }
+        if let Some(windows) = data.windows {
+            check_windows(windows, data.max_tokens)?;
+        }
         if !(0.0..=1.0).contains(&data.allow_unusable) {
             bail!(ConfigError::expected("data.allow_unusable", data.allow_unusable, "a share from 0 to 1"));
         }
@@ -56,6 +61,7 @@ impl DataPlan {
         let task = kind.plan(config)?;
         Ok(Self {
             max_tokens: data.max_tokens,
+            windows: data.windows,
             truncation: data.truncate.unwrap_or_default(),
             words: if data.pretokenized.unwrap_or(false) { Words::Pretokenized } else { Words::AsClass },
             columns: task.articles().format.text_columns(),
@@ -63,6 +69,11 @@ impl DataPlan {
             cache: data.cache.clone().unwrap_or_else(|| nb_files::cache_folder().join("tokens")),
             task,
         })
+    }
+
+    /// Returns the length of the longest sequence in tokens, which must fit the models.
+    pub fn longest_sequence(&self) -> usize {
+        self.windows.map_or(self.max_tokens, |windows| windows.size)
     }
 
     /// Returns the configuration with every default filled in.
@@ -83,4 +94,21 @@ impl DataPlan {
         }
         config
     }
+}
+
+/// Checks the windows of long articles.
+fn check_windows(windows: Windows, max_tokens: usize) -> Result<(), ConfigError> {
+    let Windows { size, stride } = windows;
+    if size < MIN_WINDOW {
+        return Err(ConfigError::expected("data.windows.size", size, format!("at least {MIN_WINDOW}")));
+    }
+    if size >= max_tokens {
+        let why = format!("data.max_tokens is {max_tokens}, so no article has more tokens than a window");
+        return Err(ConfigError::conflict("data.windows.size", size, why).and("data.max_tokens"));
+    }
+    if !(1..=size - 2).contains(&stride) {
+        let expected = format!("1 to {}, the tokens of a window without [CLS] and [SEP]", size - 2);
+        return Err(ConfigError::expected("data.windows.stride", stride, expected));
+    }
+    Ok(())
 }

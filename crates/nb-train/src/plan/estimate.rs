@@ -168,7 +168,7 @@ fn copies(plan: &Plan, models: &[Model<'_>]) -> MemoryPart {
 
 /// Bytes for the largest batch of an evaluation.
 fn evaluation(plan: &Plan, models: &[Model<'_>]) -> u64 {
-    models.iter().map(|model| model.evaluation(plan.data.max_tokens)).max().unwrap_or(0)
+    models.iter().map(|model| model.evaluation(plan.data.longest_sequence())).max().unwrap_or(0)
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

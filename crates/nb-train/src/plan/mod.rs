@@ -231,9 +231,10 @@ fn only_used_texts(mut config: RunConfig, kind: &dyn TaskKind, method: &Method) 
 fn check_fit(data: &DataPlan, method: &Method, train: &TrainPlan, models: &ModelsPlan) -> Result<(), ConfigError> {
     let check = |model: &str, config: &BertConfig| {
         let most = config.max_tokens();
-        if data.max_tokens as i64 > most {
+        let key = if data.windows.is_some() { "data.windows.size" } else { "data.max_tokens" };
+        if data.longest_sequence() as i64 > most {
             let why = format!("the {model} has {most} positions");
-            return Err(ConfigError::conflict("data.max_tokens", data.max_tokens, why).and(model));
+            return Err(ConfigError::conflict(key, data.longest_sequence(), why).and(model));
         }
         data.task.check_model(model, config)
     };
@@ -243,6 +244,10 @@ fn check_fit(data: &DataPlan, method: &Method, train: &TrainPlan, models: &Model
     }
     if method.has_student() {
         check("student", &models.student_config)?;
+    }
+    if data.windows.is_some() && method.any(|term| term == TermKind::Patience) {
+        let why = "the term patience compares one [CLS] per text, and a text in windows has several";
+        return Err(ConfigError::conflict("data.windows", "given", why).and("method.weights.patience"));
     }
     data.task.check_method(method, train)
 }

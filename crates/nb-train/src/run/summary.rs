@@ -82,9 +82,9 @@ impl FinishedModel<'_> {
 
 /// Times a model on development texts: a sample of texts one at a time, then all batches.
 pub(crate) fn speed(batches: &[TokenBatch], mut run: impl FnMut(&TokenBatch) -> Duration) -> Speed {
-    let singles = batches.iter().flat_map(singles);
+    let singles = batches.iter().flat_map(TokenBatch::each_row);
     // Every n-th text: the sample includes short and long texts.
-    let texts: usize = batches.iter().map(|b| b.lengths.len()).sum();
+    let texts: usize = batches.iter().map(|b| b.rows.len()).sum();
     let chosen: Vec<TokenBatch> = singles.step_by((texts / TIMED).max(1)).take(TIMED).collect();
     chosen.iter().cycle().take(WARM_UP.min(chosen.len())).for_each(|text| {
         run(text);
@@ -96,17 +96,6 @@ pub(crate) fn speed(batches: &[TokenBatch], mut run: impl FnMut(&TokenBatch) -> 
         milliseconds: times.get(times.len() / 2).copied().unwrap_or_default().as_secs_f64() * 1e3,
         texts_per_second: texts as f64 / all.as_secs_f64().max(1e-9),
     }
-}
-
-/// Splits a batch into batches of one sequence each.
-fn singles(batch: &TokenBatch) -> impl Iterator<Item = TokenBatch> + '_ {
-    let mut start = 0;
-    batch.rows.iter().zip(&batch.lengths).map(move |(&row, &length)| {
-        let range = start..start + length as usize;
-        start = range.end;
-        let part = |values: &[i64]| values[range.clone()].to_vec();
-        TokenBatch { rows: vec![row], ids: part(&batch.ids), segments: part(&batch.segments), lengths: vec![length] }
-    })
 }
 
 /// Returns the table of a finished run, followed by the folders of its models.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use nb_checkpoint::LabelKind;
+use nb_data::TokenBatch;
 use nb_loss::{
     Soft, SoftLoss, binary_cross_entropy, binary_soft_loss, cosine_distance, cwsm_temperatures, flsw_temperatures,
     hard_cross_entropy, normalised_state_mse, score_mse, similarity_kl, similarity_mse, soft_loss, squared_distance,
@@ -24,9 +25,9 @@ pub struct Counts {
     pub tokens: i64,
     /// Pairs of real tokens of the same text, the units of attention scores: Σ length².
     pub pairs: i64,
-    /// Pooled vectors: sequences.
+    /// Pooled vectors: texts.
     pub pooled: i64,
-    /// Ordered pairs of different sequences of the same micro-batch: Σ B(B − 1).
+    /// Ordered pairs of different texts of the same micro-batch: Σ B(B − 1).
     pub text_pairs: i64,
     /// Rows of logits.
     pub rows: i64,
@@ -46,6 +47,24 @@ impl Counts {
             rows: sequences,
             labelled,
         }
+    }
+
+    /// Returns the counts of a batch of rows, which may have several sequences each; `labelled` rows have a label. Tokens and
+    /// their pairs are those of sequences; pooled vectors, their pairs and rows of logits those of rows.
+    ///
+    /// ```
+    /// use nb_data::TokenBatch;
+    /// use nb_train::step::Counts;
+    /// // Two rows, the first in two windows.
+    /// let batch = TokenBatch { rows: vec![0, 1], lengths: vec![8, 4, 3], windows: vec![2, 1], ..TokenBatch::default() };
+    /// let counts = Counts::of_batch(&batch, 2);
+    /// assert_eq!((counts.tokens, counts.pairs), (15, 64 + 16 + 9));
+    /// assert_eq!((counts.pooled, counts.text_pairs, counts.rows), (2, 2, 2));
+    /// ```
+    pub fn of_batch(batch: &TokenBatch, labelled: i64) -> Self {
+        let counts = Self::of_texts(&batch.lengths, labelled);
+        let rows = if batch.windows.is_empty() { counts.rows } else { batch.windows.len() as i64 };
+        Self { pooled: rows, text_pairs: rows * (rows - 1), rows, ..counts }
     }
 
     /// The number of units of a term.

@@ -16,7 +16,7 @@ pub(super) const NOT_FINITE: &str = "the model's outputs are NaN or infinite; lo
 
 /// Copies a batch to the device.
 pub(crate) fn pack(batch: &TokenBatch, device: Device) -> Packed {
-    Packed::new(&batch.ids, &batch.segments, &batch.lengths, device)
+    Packed::new(&batch.ids, &batch.segments, &batch.lengths, device).with_windows(&batch.windows)
 }
 
 /// Returns references to rows of the store with number `store`.
@@ -47,11 +47,11 @@ pub(super) fn timing_batches(store: &TokenStore, rows: Vec<u32>) -> Vec<TokenBat
     chosen
 }
 
-/// Encodes a batch into the model's vectors on the CPU: [sequences, H].
+/// Encodes a batch into the model's vectors on the CPU: [texts, H].
 pub(crate) fn encode(bert: &Bert, head: &impl TaskHead, packed: &Packed) -> Tensor {
     tch::no_grad(|| {
         let encoded = bert.encode(packed, Pass::Inference, Capture::Last);
-        head.vectors(&head.pooling().forward(encoded.last(), packed.segments())).to_device(Device::Cpu)
+        head.vectors(&head.pooling().texts(encoded.last(), packed)).to_device(Device::Cpu)
     })
 }
 

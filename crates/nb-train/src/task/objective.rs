@@ -11,7 +11,7 @@ pub trait TaskHead {
     /// Pooling from last hidden states to pooled vectors.
     fn pooling(&self) -> &Pooling;
 
-    /// Maps pooled vectors [sequences, H] to the model's vectors, from which logits follow: projected and of length 1 if the
+    /// Maps pooled vectors [texts, H] to the model's vectors, from which logits follow: projected and of length 1 if the
     /// head does so, else unchanged.
     fn vectors(&self, pooled: &Tensor) -> Tensor {
         pooled.shallow_clone()
@@ -72,12 +72,12 @@ pub trait Objective {
         None
     }
 
-    /// Pools last hidden states [n, H] into vectors [sequences, H].
+    /// Pools last hidden states [n, H] into vectors [texts, H]; of a text with several windows, their mean.
     fn pooled(&self, head: &Self::Head, states: &Tensor, packed: &Packed) -> Tensor {
-        head.pooling().forward(states, packed.segments())
+        head.pooling().texts(states, packed)
     }
 
-    /// Computes logits [rows, classes or candidates] from the model's vectors [sequences, H] ([`TaskHead::vectors`]).
+    /// Computes logits [rows, classes or candidates] from the model's vectors [texts, H] ([`TaskHead::vectors`]).
     fn logits(&self, head: &Self::Head, vectors: &Tensor, batch: &Self::Batch) -> Tensor;
 }
 

@@ -88,12 +88,16 @@ impl Export {
     /// Warns of a model whose tokens other programs do not compute by themselves.
     fn warn_of_truncation(&self) -> Result<()> {
         let description = Description::read(&self.model)?;
-        if let Some(Description { truncate: Truncation::HeadTail, max_tokens, .. }) = description {
-            tracing::warn!(
-                "other programs keep the beginning of texts of more than {max_tokens} tokens, and this model was trained on their \
-                 beginning and end; its README.md has a function that truncates in this way"
-            );
-        }
+        let trained_on = match &description {
+            Some(Description { windows: Some(_), .. }) => "the mean of their windows",
+            Some(Description { truncate: Truncation::HeadTail, .. }) => "their beginning and end",
+            _ => return Ok(()),
+        };
+        let most = description.map_or(0, |description| description.longest_sequence());
+        tracing::warn!(
+            "other programs keep the beginning of texts of more than {most} tokens, and this model was trained on {trained_on}; \
+             the Python code in its README.md computes the same"
+        );
         Ok(())
     }
 

@@ -115,6 +115,7 @@ pub(super) fn description(task: &str, labels: &[&str], head: HeadDescription) ->
         labels: labels.iter().map(|&label| label.to_owned()).collect(),
         max_tokens: 30,
         truncate: nb_checkpoint::Truncation::Head,
+        windows: None,
         texts: 1,
         fields: Vec::new(),
         history: (task == "recommend").then_some(50),

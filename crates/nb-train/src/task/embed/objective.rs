@@ -35,7 +35,7 @@ impl Objective for EmbedObjective {
     type Batch = EmbedBatch;
 
     fn counts(&self, batch: &EmbedBatch) -> Counts {
-        Counts::of_texts(&batch.tokens.lengths, 0)
+        Counts::of_batch(&batch.tokens, 0)
     }
 
     fn texts(&self, batch: &EmbedBatch) -> Vec<TextRef> {

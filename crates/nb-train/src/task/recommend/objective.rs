@@ -90,7 +90,7 @@ impl Objective for RecommendObjective {
 
     fn counts(&self, batch: &RecommendBatch) -> Counts {
         let readers = batch.readers.readers() as i64;
-        Counts { rows: readers, ..Counts::of_texts(&batch.tokens.lengths, readers) }
+        Counts { rows: readers, ..Counts::of_batch(&batch.tokens, readers) }
     }
 
     fn texts(&self, batch: &RecommendBatch) -> Vec<TextRef> {

@@ -76,7 +76,7 @@ impl Objective for RetrieveObjective {
 
     fn counts(&self, batch: &RetrieveBatch) -> Counts {
         let rows = batch.queries.targets.len() as i64;
-        Counts { rows, ..Counts::of_texts(&batch.tokens.lengths, rows) }
+        Counts { rows, ..Counts::of_batch(&batch.tokens, rows) }
     }
 
     fn texts(&self, batch: &RetrieveBatch) -> Vec<TextRef> {

@@ -46,7 +46,7 @@ impl TopicHead {
 
     /// Computes logits [B, C] from last hidden states [n, H].
     pub fn forward(&self, states: &Tensor, packed: &Packed) -> Tensor {
-        self.dense.forward(&self.vectors(&self.pooling.forward(states, packed.segments())))
+        self.dense.forward(&self.vectors(&self.pooling.texts(states, packed)))
     }
 }
 
@@ -107,7 +107,7 @@ impl TopicObjective {
     fn labels_per_text(&self, batch: &TopicBatch) -> usize {
         match self.label_kind {
             LabelKind::Single => 1,
-            LabelKind::Multi => batch.labels.len() / batch.tokens.lengths.len().max(1),
+            LabelKind::Multi => batch.labels.len() / batch.tokens.rows.len().max(1),
         }
     }
 }
@@ -119,7 +119,7 @@ impl Objective for TopicObjective {
     fn counts(&self, batch: &TopicBatch) -> Counts {
         let by_text = batch.labels.chunks_exact(self.labels_per_text(batch).max(1));
         let labelled = by_text.filter(|labels| labels[0] != IGNORE).count() as i64;
-        Counts::of_texts(&batch.tokens.lengths, labelled)
+        Counts::of_batch(&batch.tokens, labelled)
     }
 
     fn texts(&self, batch: &TopicBatch) -> Vec<TextRef> {

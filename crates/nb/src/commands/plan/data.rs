@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use nb_checkpoint::Truncation;
+use nb_checkpoint::{Truncation, Windows};
 use nb_train::config::EvalEvery;
 use nb_train::method::{TeacherRole, TermKind};
 use nb_train::model::{CachePlan, EncoderOutput, Role, cache_size, format_bytes};
@@ -52,9 +52,13 @@ pub(super) fn texts<K: Task>(page: &mut Page, plan: &Plan, task: &K) -> FirstEpo
     for (name, value) in task.describe() {
         page.line(name, value);
     }
+    let most = plan.data.max_tokens;
     if plan.data.truncation == Truncation::HeadTail {
-        let most = plan.data.max_tokens;
         page.line("long texts", format!("keep their beginning (a quarter) and their end, {most} tokens in total"));
+    }
+    if let Some(Windows { size, stride }) = plan.data.windows {
+        let rest = format!("of {size} tokens that start {stride} apart, up to {most} tokens of an article");
+        page.line("windows", format!("{rest}; an article's vector is the mean of theirs"));
     }
     let epoch = FirstEpoch::of(plan, task);
     let FirstEpoch { batches, tokens, padded, largest, .. } = &epoch;
