@@ -113,6 +113,7 @@ pub(super) fn description(task: &str, labels: &[&str], head: HeadDescription) ->
     Description {
         task: task.to_owned(),
         labels: labels.iter().map(|&label| label.to_owned()).collect(),
+        thresholds: Vec::new(),
         max_tokens: 30,
         truncate: nb_checkpoint::Truncation::Head,
         windows: None,
