@@ -1,4 +1,4 @@
-//! JSON lines with any keys. The first line holds the paths of the label, the first text and the second text, separated by
+//! JSON lines with any keys. The first line holds the paths of the label, and up to three texts, separated by
 //! spaces; a path that is missing is not read.
 #![no_main]
 
@@ -11,11 +11,11 @@ fuzz_target!(|data: &[u8]| {
     let (head, text) = data.split_at(end);
     let head = String::from_utf8_lossy(head);
     let mut paths = head.split(' ').filter_map(|path| path.parse::<KeyPath>().ok());
-    let (label, text_paths): (Option<KeyPath>, Vec<KeyPath>) = (paths.next(), paths.take(2).collect());
+    let (label, text_paths): (Option<KeyPath>, Vec<KeyPath>) = (paths.next(), paths.take(3).collect());
     for label in [
         None,
         label.clone().map(LabelLayout::One),
-        label.clone().map(|column| LabelLayout::Separated { column, separator: "|".into() }),
+        label.clone().map(|column| LabelLayout::Several { columns: vec![column], separator: Some("|".into()) }),
         label.clone().map(|column| LabelLayout::Flags(vec![column])),
     ] {
         let labels = if label.is_some() { LabelRule::Required } else { LabelRule::Optional };

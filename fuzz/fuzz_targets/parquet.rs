@@ -7,7 +7,9 @@ use nb_data::behaviors::{BehaviorSource, Behaviors, CandidateColumns, ClickRule,
 use nb_data::read::{Format, KeyLayout, KeyPath, LabelRule, Row, Source};
 use nb_fuzz::folder;
 
-fuzz_target!(|data: &[u8]| {
+// The reader turns panics of the `parquet` crate into errors; libfuzzer-sys would end the fuzzer at each of them. A panic that
+// nothing catches still ends it.
+fuzz_target!(init: std::panic::set_hook(Box::new(|_| {})), |data: &[u8]| {
     let folder = folder(&[("a.parquet", data)]);
     let file = folder.path().join("a.parquet");
     let path = |text: &str| text.parse::<KeyPath>().expect("a path");

@@ -28,13 +28,14 @@ const MOST_CLASSES: usize = 1 << 20;
 /// assert_eq!(SavedClassifier::read(folder.path())?.unwrap().labels(), ["sport", "politics"]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct SavedClassifier {
     path: PathBuf,
     family: Family,
     hidden: usize,
     labels: Vec<String>,
     kind: LabelKind,
+    thresholds: Vec<f64>,
 }
 
 /// The parameters of a dense layer.
@@ -72,7 +73,8 @@ impl SavedClassifier {
             return Ok(None);
         }
         let hidden = config.hidden_size.unsigned_abs() as usize;
-        let found = Self { family: config.family, hidden, labels: vec![], kind: LabelKind::Single, path };
+        let found =
+            Self { family: config.family, hidden, labels: vec![], kind: LabelKind::Single, thresholds: vec![], path };
         let kind = match keys.get("problem_type").and_then(Value::as_str) {
             None => LabelKind::Single,
             Some(problem) => LabelKind::of_problem_type(problem).ok_or_else(|| {
@@ -81,7 +83,11 @@ impl SavedClassifier {
             })?,
         };
         let labels = found.parse_labels(&keys)?;
-        Ok(Some(Self { labels, kind, ..found }))
+        let thresholds = match kind {
+            LabelKind::Single => Vec::new(),
+            LabelKind::Multi => found.parse_thresholds(&keys, labels.len())?,
+        };
+        Ok(Some(Self { labels, kind, thresholds, ..found }))
     }
 
     /// Returns the labels by class number. A configuration without labels has `LABEL_0`, `LABEL_1` and so on, as in
@@ -93,6 +99,12 @@ impl SavedClassifier {
     /// Returns whether a text has one label or any number.
     pub fn label_kind(&self) -> LabelKind {
         self.kind
+    }
+
+    /// Returns the threshold of each label by class number; none if a text has one label. They are those of
+    /// `newsbert_thresholds`, which exports of this project write, else 0.5 as in the pipelines of transformers.
+    pub fn thresholds(&self) -> &[f64] {
+        &self.thresholds
     }
 
     /// Returns the form of the head.
@@ -143,6 +155,17 @@ impl SavedClassifier {
             )),
             _ => Err(self.value("id2label", Value::Object(given.clone()), "a label for each number from 0 on")),
         }
+    }
+
+    fn parse_thresholds(&self, keys: &Map<String, Value>, labels: usize) -> Result<Vec<f64>, CheckpointError> {
+        let Some(given) = keys.get("newsbert_thresholds").filter(|value| !value.is_null()) else {
+            return Ok(vec![0.5; labels]);
+        };
+        let number = |value: &Value| value.as_f64().filter(|threshold| (0.0..=1.0).contains(threshold));
+        let thresholds: Option<Vec<f64>> = given.as_array().and_then(|all| all.iter().map(number).collect());
+        thresholds.filter(|thresholds| thresholds.len() == labels).ok_or_else(|| {
+            self.value("newsbert_thresholds", given, &format!("a number from 0 to 1 for each of the {labels} labels"))
+        })
     }
 
     fn numbered_labels(&self, keys: &Map<String, Value>) -> Result<Vec<String>, CheckpointError> {
@@ -204,6 +227,10 @@ mod tests {
         assert!(
             error(json!({"num_labels": 1})).contains("`num_labels` is 1, expected a number of classes of at least 2")
         );
+        let multi = |thresholds: Value| json!({"problem_type": "multi_label_classification", "newsbert_thresholds": thresholds});
+        assert!(error(multi(json!([0.5]))).contains("a number from 0 to 1 for each of the 2 labels"));
+        assert!(error(multi(json!([0.5, 2]))).contains("`newsbert_thresholds` is [0.5,2]"));
+        assert!(read(&multi(json!([0.5, 0.25]))).is_ok() && read(&multi(Value::Null)).is_ok());
         assert!(error(json!({"num_labels": 1e9})).contains("`num_labels` is 1000000000.0"));
         assert!(error(json!({"problem_type": "regression"})).contains("`problem_type` is regression, expected"));
     }

@@ -320,6 +320,42 @@ fn labels_in_separated_columns_and_flags() {
     check(&Source::labelled(file(&folder, "d.jsonl", lines), json(layout)), &["1 x+y|a|", "2 x+y+3|b|"]);
 }
 
+/// What is there and no label makes a row unusable, so that no label is lost without a word.
+#[test]
+fn values_that_are_no_labels_are_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let label = Some(LabelLayout::Several { columns: vec![path("l")], separator: None });
+    let lines = r#"{"t": "a", "l": [["x", "y"]]}
+{"t": "b", "l": {"name": "x"}}
+{"t": "c", "l": [2.5, "x"]}
+{"t": "d", "l": ["x", null, true, 3, ""]}
+{"t": "e", "l": null}
+{"t": "f"}"#;
+    let layout = KeyLayout { label, ..KeyLayout::text("t").unwrap() };
+    let source = Source::labelled(file(&folder, "a.jsonl", lines), json(layout));
+    let no_label = "with a label that is neither a text nor a whole number";
+    let line = |line: usize| format!("{line} {no_label}");
+    let source = Source { labels: LabelRule::AnyNumber, ..source };
+    check(&source, &[&line(1), &line(2), &line(3), "4 x+true+3|d|", "5 |e|", "6 |f|"]);
+}
+
+#[test]
+fn flags_have_the_names_of_the_header() {
+    let folder = tempfile::tempdir().unwrap();
+    let flags = |columns: &[usize]| LabelLayout::Flags(columns.iter().map(|&column| Column::Number(column)).collect());
+    let layout = |columns: &[usize]| CsvLayout {
+        label: Some(flags(columns)),
+        text: vec![Column::Number(0)],
+        header: Header::Present,
+        ..csv(",")
+    };
+    let text = file(&folder, "a.csv", "title,\"comma, label\",world\na,1,0\nb,1,1\n");
+    let source = Source::labelled(text, Format::Csv(layout(&[1, 2])));
+    check(&source, &["2 comma, label|a|", "3 comma, label+world|b|"]);
+    let twice = Source { format: Format::Csv(layout(&[1, 2, 1])), ..source };
+    assert!(rows(&twice).unwrap_err().ends_with("a column of labels is named twice, expected different columns"));
+}
+
 /// A label in each column, as MIND's category and subcategory; a label that a row repeats counts once.
 #[test]
 fn labels_in_several_columns() {

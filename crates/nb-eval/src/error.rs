@@ -72,16 +72,6 @@ pub enum Error {
         /// The value.
         value: f64,
     },
-    /// A row has a label whose number is not below the number of labels.
-    #[error("row {index} has label {label}, expected labels below {labels}")]
-    UnknownLabel {
-        /// Position of the row.
-        index: usize,
-        /// The number of the label.
-        label: usize,
-        /// The number of labels.
-        labels: usize,
-    },
     /// The number of bins is 0.
     #[error("the number of bins is 0, expected at least 1")]
     NoBins,

@@ -1,5 +1,7 @@
 //! Multi-label classification: any number of labels for each row.
 
+use std::collections::BTreeMap;
+
 use crate::average_precision::steps;
 use crate::confusion::ClassCounts;
 use crate::error::{all_probabilities, same_length};
@@ -7,7 +9,8 @@ use crate::{Error, average_precision};
 
 /// Probabilities of labels with the labels that apply.
 ///
-/// Probabilities are `[rows × labels]`, row by row. A row may have no label.
+/// Probabilities are `[rows × labels]`, row by row. A row may have no label. A label whose number is not below `labels` has no
+/// probability: it is never predicted, so it counts as missed.
 ///
 /// ```
 /// use nb_eval::MultiLabel;
@@ -29,7 +32,7 @@ pub struct MultiLabel<'a> {
 /// The counts of each label at certain thresholds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decided {
-    /// The counts of each label, in the order of their numbers.
+    /// The counts of each label in the order of their numbers; of those without probabilities only the ones that occur.
     pub per_label: Vec<ClassCounts>,
     /// For each row: predicted labels that apply, and predicted labels plus those that apply.
     rows: Vec<RowCounts>,
@@ -45,18 +48,14 @@ impl<'a> MultiLabel<'a> {
     /// Checks the rows: `truth` has the numbers of each row's labels, in any order.
     ///
     /// # Errors
-    /// If there is no row or no label, if there is not a probability for each label and row, if a label is not below
-    /// `labels`, or if a probability is not a number from 0 to 1.
+    /// If there is no row or no label, if there is not a probability for each label and row, or if a probability is not a
+    /// number from 0 to 1.
     pub fn new(labels: usize, truth: &'a [Vec<usize>], probabilities: &'a [f64]) -> Result<Self, Error> {
         if truth.is_empty() || labels == 0 {
             return Err(Error::Empty { name: if labels == 0 { "labels" } else { "truth" } });
         }
         let expected = truth.len().saturating_mul(labels);
         same_length("rows times labels", expected, "probabilities", probabilities.len())?;
-        let unknown = |row: &Vec<usize>| row.iter().copied().find(|&label| label >= labels);
-        if let Some((index, label)) = truth.iter().enumerate().find_map(|(i, row)| Some((i, unknown(row)?))) {
-            return Err(Error::UnknownLabel { index, label, labels });
-        }
         all_probabilities("probabilities", probabilities)?;
         Ok(Self { labels, truth, probabilities })
     }
@@ -68,6 +67,7 @@ impl<'a> MultiLabel<'a> {
     pub fn decide(&self, thresholds: &[f64]) -> Result<Decided, Error> {
         same_length("labels", self.labels, "thresholds", thresholds.len())?;
         let mut per_label: Vec<ClassCounts> = (0..self.labels).map(ClassCounts::none).collect();
+        let mut unknown: BTreeMap<usize, ClassCounts> = BTreeMap::new();
         let mut rows = Vec::with_capacity(self.truth.len());
         for (truth, probabilities) in self.truth.iter().zip(self.probabilities.chunks_exact(self.labels)) {
             let mut row = RowCounts { both: 0, sum: 0 };
@@ -79,12 +79,18 @@ impl<'a> MultiLabel<'a> {
                 row.both += u64::from(applies && predicted);
                 row.sum += u64::from(applies) + u64::from(predicted);
             }
+            for &label in truth.iter().filter(|&&label| label >= self.labels) {
+                unknown.entry(label).or_insert_with(|| ClassCounts::none(label)).false_negative += 1;
+                row.sum += 1;
+            }
             rows.push(row);
         }
+        per_label.extend(unknown.into_values());
         Ok(Decided { per_label, rows })
     }
 
-    /// Returns the mean of the labels' [`average_precision`], over the labels that a row has; `None` if no row has one.
+    /// Returns the mean of the labels' [`average_precision`], over the labels with probabilities that a row has; `None` if no row
+    /// has one.
     ///
     /// # Errors
     /// None that [`MultiLabel::new`] has not ruled out.
@@ -109,7 +115,7 @@ impl<'a> MultiLabel<'a> {
     pub fn thresholds(&self, least: usize) -> Result<Vec<f64>, Error> {
         let mut all = vec![false; self.probabilities.len()];
         for (truth, flags) in self.truth.iter().zip(all.chunks_exact_mut(self.labels)) {
-            truth.iter().for_each(|&label| flags[label] = true);
+            truth.iter().filter(|&&label| label < self.labels).for_each(|&label| flags[label] = true);
         }
         let common = best_threshold(self.probabilities, &all)?.unwrap_or(0.5);
         let own = |label| {
@@ -160,6 +166,21 @@ impl Decided {
         let f1: Vec<f64> = self.per_label.iter().filter(occurs).map(ClassCounts::f1).collect();
         if f1.is_empty() { 1.0 } else { f1.iter().sum::<f64>() / f1.len() as f64 }
     }
+}
+
+/// Returns the numbers of the labels whose probability is at least their threshold, the most probable first; equally probable ones in
+/// the order of their numbers.
+///
+/// ```
+/// assert_eq!(nb_eval::label_set(&[0.25, 0.75, 0.5, 0.75], &[0.3, 0.75, 0.5, 0.1]), [1, 3, 2]);
+/// ```
+#[must_use]
+pub fn label_set(probabilities: &[f32], thresholds: &[f64]) -> Vec<usize> {
+    let applies = |(_, (probability, threshold)): &(usize, (&f32, &f64))| f64::from(**probability) >= **threshold;
+    let mut labels: Vec<usize> =
+        probabilities.iter().zip(thresholds).enumerate().filter(applies).map(|(label, _)| label).collect();
+    labels.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
+    labels
 }
 
 /// Returns the threshold with the largest F1; `None` if no entry is relevant.
@@ -221,13 +242,24 @@ mod tests {
     }
 
     #[test]
+    fn labels_without_probabilities_are_missed() {
+        let truth = [vec![0, 2], vec![usize::MAX, 2], vec![]];
+        let rows = MultiLabel::new(2, &truth, &[0.9, 0.1, 0.2, 0.3, 0.1, 0.1]).unwrap();
+        let decided = rows.decide(&[0.5, 0.5]).unwrap();
+        let classes: Vec<usize> = decided.per_label.iter().map(|counts| counts.class).collect();
+        assert_eq!((classes, decided.micro_f1()), (vec![0, 1, 2, usize::MAX], 2.0 / 5.0));
+        assert_eq!(decided.macro_f1(), 1.0 / 3.0);
+        assert_eq!(rows.mean_average_precision().unwrap(), Some(1.0));
+        assert_eq!(rows.thresholds(1).unwrap(), [f64::midpoint(0.9, 0.2), f64::midpoint(0.9, 0.3)]);
+    }
+
+    #[test]
     fn bad_rows_are_refused() {
         let error = |labels, truth: &[Vec<usize>], probabilities: &[f64]| {
             MultiLabel::new(labels, truth, probabilities).unwrap_err().to_string()
         };
         assert_eq!(error(1, &[], &[]), "truth has no entry, expected at least one");
         assert_eq!(error(0, &[vec![]], &[]), "labels has no entry, expected at least one");
-        assert_eq!(error(2, &[vec![0], vec![2]], &[0.0; 4]), "row 1 has label 2, expected labels below 2");
         assert_eq!(
             error(2, &[vec![0]], &[0.0; 3]),
             "rows times labels has 2 entries but probabilities has 3, expected the same number"

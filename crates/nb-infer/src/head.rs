@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nb_checkpoint::{
-    CheckpointError, DESCRIPTION_FILE, Description, FloatTensors, HEAD_FILE, LabelKind, MODULES_FILE, PoolingKind,
+    CheckpointError, DESCRIPTION_FILE, Description, FloatTensors, HEAD_FILE, MODULES_FILE, PoolingKind,
     SavedClassifier, SavedEncoder, ScaleKind, ScoreKind, SentenceModules, TensorFile,
 };
 
@@ -107,10 +107,7 @@ impl Head {
     fn of_classifier(classifier: &SavedClassifier, saved: &SavedEncoder, hidden: usize) -> Result<Self, InferError> {
         let (form, labels) = (classifier.form(), classifier.labels().to_vec());
         let weights = classifier.tensors(&saved.weights)?;
-        let thresholds = match classifier.label_kind() {
-            LabelKind::Single => Vec::new(),
-            LabelKind::Multi => vec![0.5; labels.len()], // as in the pipelines of transformers
-        };
+        let thresholds = classifier.thresholds().to_vec();
         Ok(Self {
             transforms: vec![Transform::of_classifier(&weights, form, hidden)?],
             classifier: Some(Dense::read(&weights, form.output, [labels.len(), hidden])?),

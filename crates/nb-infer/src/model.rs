@@ -100,7 +100,8 @@ impl Model {
     }
 
     /// Returns the threshold of each label by class number, from which on its probability means that it applies; none if a text has
-    /// one label, or the model was not trained for topics. A classifier that was fine-tuned elsewhere has thresholds of 0.5.
+    /// one label, or the model was not trained for topics. A classifier that was fine-tuned elsewhere has thresholds of 0.5
+    /// unless its `config.json` has `newsbert_thresholds`.
     pub fn thresholds(&self) -> &[f64] {
         self.head.as_ref().map_or(&[], Head::thresholds)
     }
@@ -238,12 +239,8 @@ impl Model {
         if thresholds.is_empty() {
             return Err(InferError::OneLabel { path: self.folder.clone() });
         }
-        let applies = |row: &[f32], class: usize| f64::from(row[class]) >= thresholds[class];
         let labels = |row: Vec<f32>| {
-            let mut labels: Vec<_> =
-                (0..row.len()).filter(|&class| applies(&row, class)).map(|class| self.topic(&row, class)).collect();
-            labels.sort_by(|a, b| b.probability.total_cmp(&a.probability));
-            labels
+            nb_eval::label_set(&row, thresholds).into_iter().map(|class| self.topic(&row, class)).collect()
         };
         Ok(rows.into_iter().map(labels).collect())
     }

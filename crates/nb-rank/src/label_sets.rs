@@ -42,23 +42,13 @@ pub struct LabelSets<'a> {
 /// If there is no text, if there is not a probability for each label and text, or not a threshold for each label.
 pub fn evaluate_label_sets(sets: &LabelSets<'_>, thresholds: Option<&[f64]>) -> Result<Measurements, RankError> {
     let LabelSets { labels, truth, probabilities } = *sets;
-    let all = truth.iter().flatten().map(|&label| label + 1).max().unwrap_or(0).max(labels);
-    let mut padded = Vec::with_capacity(truth.len() * all);
-    for row in probabilities.chunks(labels.max(1)) {
-        padded.extend(row.iter().map(|&probability| f64::from(probability)));
-        padded.resize(padded.len() + all - labels, 0.0);
-    }
-    let rows = MultiLabel::new(all, truth, &padded)?;
-    let mut decided_by = match thresholds {
+    let probabilities: Vec<f64> = probabilities.iter().map(|&probability| f64::from(probability)).collect();
+    let rows = MultiLabel::new(labels, truth, &probabilities)?;
+    let thresholds = match thresholds {
         Some(given) => given.to_vec(),
         None => rows.thresholds(ROWS_FOR_A_THRESHOLD)?,
     };
-    if thresholds.is_none() {
-        decided_by.truncate(labels);
-    }
-    let thresholds = decided_by.clone();
-    decided_by.resize(decided_by.len() + all - labels, 1.0);
-    let decided = rows.decide(&decided_by)?;
+    let decided = rows.decide(&thresholds)?;
     let by_row = decided.micro_f1_by_row();
     let micro_f1 = Metric { value: decided.micro_f1(), ..Metric::mean("micro_f1", &by_row)? }; // the mean with fewer roundings
     let metrics = [micro_f1, Metric::new("macro_f1", decided.macro_f1())];

@@ -108,6 +108,8 @@ pub(crate) fn singular(unit: &str) -> String {
 pub(crate) fn name(key: &str) -> String {
     match key {
         "macro_f1" => "macro-F1".to_owned(),
+        "micro_f1" => "micro-F1".to_owned(),
+        "map" => "mean average precision".to_owned(),
         "auc" => "AUC".to_owned(),
         "ms" | "milliseconds_per_text" => "ms per text".to_owned(),
         _ if key.starts_with("mrr") => key.replacen("mrr", "MRR", 1),

@@ -130,7 +130,8 @@ fn a_model_decides_by_its_thresholds_in_every_command() {
     let flags = ["--model", STUDENT, "--input", "test.flags.csv", "--header", "present", "--columns", "text"];
     let flags = place.nb(&[&["eval"], &flags[..], &["--label-flags", "finance,sports,weather"]].concat());
     assert_eq!(serde_json::from_str::<Value>(&flags.done().out).unwrap()["micro_f1"], metrics["micro_f1"]);
-    eval(&bars[..2]).failed(&["no text has a label"]);
+    eval(&bars[..2]).failed(&["no text has a label", "--label"]);
+    eval(&["--columns", "1", "--label", "9"]).failed(&["with too few columns"]);
 }
 
 #[test]
@@ -163,6 +164,17 @@ fn every_method_learns_label_sets() {
         assert_eq!(summary["primary"], "micro_f1");
         assert!(summary["student"]["map"].is_f64(), "{method}");
     }
+    // A frozen teacher is measured on test rows with the thresholds of the development rows, as it was saved with them.
+    let eval = ["eval", "--model", "made/teacher", "--input", "test.bars.csv", "--columns", "1", "--label", "0"];
+    let metrics: Value =
+        serde_json::from_str(&place.nb(&[&eval[..], &["--label-separator", "|"]].concat()).done().out).unwrap();
+    for run in ["runs/kd", "runs/pkd"] {
+        let found = &place.summary(run)["teacher"]["test"]["micro_f1"];
+        assert!(
+            (found.as_f64().unwrap() - metrics["micro_f1"].as_f64().unwrap()).abs() < 1e-9,
+            "{run}: {found} {metrics}"
+        );
+    }
     place.train(&[BARS, "method={name: kd, temperature: {rule: cwsm, base: 2, beta: 1}}", teacher]).failed(&[
         "method.temperature.rule",
         "cwsm",
@@ -190,8 +202,7 @@ fn a_classifier_of_label_sets_is_a_teacher_as_it_is() {
             let found = found["probabilities"][label].as_f64().unwrap();
             assert!((probability.as_f64().unwrap() - found).abs() < 1e-5, "{label}");
         }
-        let above = found["probabilities"].as_object().unwrap().values().filter(|p| p.as_f64().unwrap() >= 0.5).count();
-        assert_eq!(found["labels"].as_array().unwrap().len(), above);
+        assert_eq!(expected["labels"], found["labels"]);
     }
     let checkpoint = "teacher={checkpoint: classifier}";
     place.train(&[BARS, "method.name=kd", checkpoint, "output=runs/kd"]).done();
@@ -206,6 +217,29 @@ fn a_classifier_of_label_sets_is_a_teacher_as_it_is() {
     ]);
     let options = ["eval", "--model", "classifier", "--input", "dev.bars.csv", "--columns", "1", "--label", "0"];
     place.nb(&[&options[..], &["--label-separator", "|"]].concat()).done();
+}
+
+#[test]
+fn rows_to_measure_on_need_a_label_and_a_flag_without_rows_is_named() {
+    let place = place();
+    place.write("none.csv", ",the new\n,in big\n");
+    place
+        .train(&[&BARS.replace("dev: dev.bars.csv", "dev: none.csv")])
+        .failed(&["none.csv: none of the 2 evaluation rows"]);
+    let rows = place.text("train.flags.csv").replace("text,", "text,unused,");
+    let (header, rest) = rows.split_once('\n').unwrap();
+    let rest: String = rest
+        .lines()
+        .map(|line| {
+            let (a, b) = line.rsplit_once(',').unwrap();
+            format!("{a},0,{b}\n")
+        })
+        .collect();
+    place.write("train.more.csv", format!("{header}\n{rest}"));
+    let columns = "{label_flags: [finance, sports, weather, unused], text: [text]}";
+    let data = format!("data={{format: csv, header: true, train: train.more.csv, max_tokens: 16, columns: {columns}}}");
+    let ended = place.train(&[&data]).done();
+    assert!(ended.err.contains("label unused has no training row"), "{}", ended.err);
 }
 
 #[test]

@@ -126,7 +126,7 @@ impl<'a> Values<'a> {
             Kind::List { offsets, entries } => {
                 let range = offsets[row] as usize..offsets[row + 1] as usize;
                 if range.len() > Value::MOST_LABELS {
-                    return Ok(Value::Missing);
+                    return Ok(Value::Other);
                 }
                 Value::List(range.map(|entry| entries.get(entry)).collect::<Result<_, _>>()?)
             }
@@ -137,10 +137,10 @@ impl<'a> Values<'a> {
     fn whole(&self, number: i128) -> Value<'_> {
         match self.names {
             None => Value::Whole(number),
-            // `datasets` writes -1 for a row without a label.
             Some(names) => match usize::try_from(number).ok().and_then(|place| names.get(place)) {
                 Some(name) => Value::Text(Cow::Borrowed(name)),
-                None => Value::Missing,
+                None if number == -1 => Value::Missing, // as `datasets` writes a row without a label
+                None => Value::Other,
             },
         }
     }

@@ -48,7 +48,7 @@ impl Parts {
             label: layout
                 .label
                 .as_ref()
-                .map(|label| label.places(|path| Ok::<_, DataError>(place(path))))
+                .map(|label| label.places(|path| Ok::<_, DataError>(place(path)), |path, _| path.to_string()))
                 .transpose()?,
             first: place(first),
             rest: rest.iter().map(place).collect(),

@@ -60,18 +60,19 @@ impl<C> LabelLayout<C> {
         }
     }
 
-    /// Returns the labels' places, as `place` finds them.
-    pub(super) fn places<E>(&self, place: impl Fn(&C) -> Result<usize, E>) -> Result<LabelPlaces, E>
-    where
-        C: std::fmt::Display,
-    {
+    /// Returns the labels' places, as `place` finds them. A flag's label is what `name` calls the column at a place.
+    pub(super) fn places<E>(
+        &self,
+        place: impl Fn(&C) -> Result<usize, E>,
+        name: impl Fn(&C, usize) -> String,
+    ) -> Result<LabelPlaces, E> {
         Ok(match self {
             Self::One(column) => LabelPlaces::One(place(column)?),
             Self::Several { columns, separator } => {
                 LabelPlaces::Several(columns.iter().map(place).collect::<Result<_, E>>()?, separator.clone())
             }
             Self::Flags(columns) => {
-                let flag = |column: &C| Ok((place(column)?, column.to_string()));
+                let flag = |column: &C| place(column).map(|place| (place, name(column, place)));
                 LabelPlaces::Flags(columns.iter().map(flag).collect::<Result<_, E>>()?)
             }
         })
@@ -105,13 +106,27 @@ impl RowLabels {
         }
     }
 
-    /// Adds a value, the parts between its separators, or the entries of a list.
+    /// Adds a value, the parts between its separators, or the entries of a list; values that are not labels are ignored.
     fn extend(&mut self, value: &Value, separator: Option<&str>) {
         if let Value::List(entries) = value {
             entries.iter().for_each(|entry| self.extend_text(entry.label(), separator));
         } else {
             self.extend_text(value.label(), separator);
         }
+    }
+
+    /// Does the same, but a value that is present and not a label is an error: without it, a row would silently have fewer labels.
+    fn extend_with_all(&mut self, value: &Value, separator: Option<&str>) -> Result<(), Reason> {
+        let is_label = |value: &Value| *value == Value::Missing || value.label().is_some();
+        let all_labels = match value {
+            Value::List(entries) => entries.iter().all(is_label),
+            other => is_label(other),
+        };
+        if !all_labels {
+            return Err(Reason::InvalidLabel);
+        }
+        self.extend(value, separator);
+        Ok(())
     }
 
     fn extend_text(&mut self, text: Option<Cow<str>>, separator: Option<&str>) {
@@ -143,7 +158,7 @@ impl LabelPlaces {
             Self::One(place) => labels.extend(value(*place)?.borrow(), None),
             Self::Several(places, separator) => {
                 for place in places {
-                    labels.extend(value(*place)?.borrow(), separator.as_deref());
+                    labels.extend_with_all(value(*place)?.borrow(), separator.as_deref())?;
                 }
             }
             Self::Flags(flags) => {

@@ -29,14 +29,21 @@ impl KeyLayout {
     }
 }
 
+fn repeats<C: PartialEq>(columns: &[C]) -> bool {
+    columns.iter().enumerate().any(|(i, column)| columns[..i].contains(column))
+}
+
 /// Checks the places of labels.
-pub(super) fn check_label<C>(label: Option<&LabelLayout<C>>, name: &str) -> Result<(), DataError> {
+pub(super) fn check_label<C: PartialEq>(label: Option<&LabelLayout<C>>, name: &str) -> Result<(), DataError> {
     let problem = match label {
         Some(LabelLayout::Several { separator: Some(separator), .. }) if separator.is_empty() => {
             "the separator of the labels is empty, expected one or more characters"
         }
         Some(LabelLayout::Flags(columns) | LabelLayout::Several { columns, .. }) if columns.is_empty() => {
             "no column of a label found, expected one or more"
+        }
+        Some(LabelLayout::Flags(columns) | LabelLayout::Several { columns, .. }) if repeats(columns) => {
+            "a column of labels is named twice, expected different columns"
         }
         _ => return Ok(()),
     };

@@ -272,7 +272,7 @@ impl Columns {
 
     /// Returns the columns of a file without a header.
     fn numbered(layout: &CsvLayout, name: &str) -> Result<Self, DataError> {
-        Self::csv(layout, name, |column| match column {
+        Self::csv(layout, name, &[], |column| match column {
             Column::Number(number) => Ok(*number),
             Column::Name(column) => Err(DataError::NameWithoutHeader { file: name.to_owned(), name: column.clone() }),
         })
@@ -284,7 +284,7 @@ impl Columns {
             .filter_map(|field| header.range(field))
             .map(|range| String::from_utf8_lossy(&header.bytes[range]).trim().to_owned())
             .collect();
-        Self::csv(layout, name, |column| match column {
+        Self::csv(layout, name, &names, |column| match column {
             Column::Number(number) => Ok(*number),
             Column::Name(column) => names.iter().position(|name| name == column).ok_or_else(|| {
                 let (file, line) = (name.to_owned(), header.line);
@@ -296,12 +296,14 @@ impl Columns {
     fn csv(
         layout: &CsvLayout,
         name: &str,
+        names: &[String],
         place: impl Fn(&Column) -> Result<usize, DataError>,
     ) -> Result<Self, DataError> {
+        let name_of = |column: &Column, place: usize| names.get(place).map_or_else(|| column.to_string(), Clone::clone);
         let (first, rest) = first_and_rest(&layout.text, name)?;
         Ok(Self {
             id: None,
-            label: layout.label.as_ref().map(|label| label.places(&place)).transpose()?,
+            label: layout.label.as_ref().map(|label| label.places(&place, name_of)).transpose()?,
             first: place(first)?,
             rest: rest.iter().map(&place).collect::<Result<_, _>>()?,
         })

@@ -17,6 +17,8 @@ pub enum Reason {
     NoId,
     /// It has no label where one is required.
     NoLabel,
+    /// It has a label that is neither a text nor a whole number nor a truth value.
+    InvalidLabel,
     /// A column that says whether it has a label holds something other than 0 and 1.
     InvalidFlag,
     /// Its label is not one of the model's labels.
@@ -35,13 +37,14 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, in the order in which they are checked and shown.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::InvalidUtf8,
         Self::TooFewColumns,
         Self::TooManyColumns,
         Self::InvalidJson,
         Self::NoId,
         Self::NoLabel,
+        Self::InvalidLabel,
         Self::InvalidFlag,
         Self::UnknownLabel,
         Self::SeveralLabels,
@@ -62,6 +65,7 @@ impl fmt::Display for Reason {
             Self::InvalidJson => "that are not JSON objects",
             Self::NoId => "without an id",
             Self::NoLabel => "without a label",
+            Self::InvalidLabel => "with a label that is neither a text nor a whole number",
             Self::InvalidFlag => "with a label column that is neither 0 nor 1",
             Self::UnknownLabel => "with a label that no training row has",
             Self::SeveralLabels => "with several labels",

@@ -7,9 +7,11 @@ use super::skipped::Reason;
 /// A value that may become a text, an id or a label.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Value<'a> {
-    /// Missing, null, or of a kind that is never used.
+    /// Missing or null.
     #[default]
     Missing,
+    /// Of a kind that is never used, such as an object.
+    Other,
     Text(Cow<'a, str>),
     Whole(i128),
     Real(f64),
@@ -18,7 +20,7 @@ pub(crate) enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// The longest list of labels; a longer list counts as missing.
+    /// The longest list of labels; a longer one is never used.
     pub(crate) const MOST_LABELS: usize = 1 << 16;
 
     /// Returns a text.

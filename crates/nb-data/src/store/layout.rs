@@ -24,7 +24,7 @@ use std::ops::Range;
 use crate::read::{Reason, ReasonCount, Skipped};
 
 /// Increased with every change of the layout, or of the result of reading and tokenising the same source.
-pub(super) const VERSION: u32 = 5;
+pub(super) const VERSION: u32 = 6;
 
 const MAGIC: &[u8; 8] = b"nbtokens";
 const CHECKSUM: Range<usize> = 48..80;

@@ -212,7 +212,7 @@ fn write_config(model: &Path, folder: &Path, description: &Description, loaded: 
     set("label2id", by_label.into());
     set("problem_type", description.label_kind().problem_type().into());
     if !description.thresholds.is_empty() {
-        set("newsbert_thresholds", json!(description.thresholds)); // no class reads it: the caller decides
+        set("newsbert_thresholds", json!(description.thresholds)); // transformers keeps it, and nb reads it
     }
     match loaded.class {
         ClassifierClass::Library => {

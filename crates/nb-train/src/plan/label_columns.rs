@@ -20,6 +20,16 @@ pub(crate) fn label_kind(config: &DataConfig) -> LabelKind {
     }
 }
 
+/// Returns the names of the columns of flags; those of columns that a number names are not known yet.
+pub(crate) fn flag_names(config: &DataConfig) -> Vec<String> {
+    let flags = config.columns.iter().filter_map(|columns| columns.label_flags.as_ref()).flat_map(|flags| &flags.0);
+    let name = |flag: &ColumnKey| match flag {
+        ColumnKey::Name(name) => Some(name.clone()),
+        ColumnKey::Number(_) => None,
+    };
+    flags.filter_map(name).collect()
+}
+
 /// Returns the columns of the labels; `None` if no key names one.
 ///
 /// # Errors

@@ -14,9 +14,13 @@ use crate::plan::Plan;
 use crate::task::SplitName;
 use nb_rank::Measurements;
 
+/// Increased with every change of the rows that are measured, of a metric, or of the choice of thresholds.
+const VERSION: u32 = 2;
+
 /// Everything that the evaluation of a model depends on.
 #[derive(Debug, Serialize)]
 struct Key<'a> {
+    version: u32,
     /// The model, in words.
     model: &'a str,
     split: &'static str,
@@ -74,6 +78,7 @@ impl<'a> EvaluationCache<'a> {
     fn path(&self, model: &str, split: SplitName) -> Option<PathBuf> {
         let plan = self.plan;
         let key = Key {
+            version: VERSION,
             model,
             split: split.name(),
             task: plan.data.task.name(),

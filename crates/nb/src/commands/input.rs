@@ -146,7 +146,12 @@ impl Layout {
         label: Option<&LabelLayout<String>>,
         trained_on: &[Field],
     ) -> Result<Windows> {
-        let (format, labels) = (self.format(input, label, trained_on)?, LabelRule::Optional);
+        let format = self.format(input, label, trained_on)?;
+        // A text without a label counts where it may have any number of them, so its columns must be present.
+        let labels = match label {
+            Some(LabelLayout::Several { .. } | LabelLayout::Flags(_)) => LabelRule::AnyNumber,
+            Some(LabelLayout::One(_)) | None => LabelRule::Optional,
+        };
         let allowed = self.allow_unusable;
         if input.as_os_str() != "-" {
             let encoding = self.encoding;

@@ -55,11 +55,11 @@ impl<'de> Visitor<'de> for Entry {
 
     fn visit_seq<S: SeqAccess<'de>>(self, mut list: S) -> Result<Value<'de>, S::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Value::Missing)
+        Ok(Value::Other)
     }
 
     fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Value<'de>, M::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Value::Missing)
+        Ok(Value::Other)
     }
 }

@@ -200,7 +200,7 @@ impl<'de> Visitor<'de> for Inner<'_, '_, 'de> {
             values.push(value);
             if values.len() > Value::MOST_LABELS {
                 while list.next_element::<IgnoredAny>()?.is_some() {}
-                self.store(Value::Missing);
+                self.store(Value::Other);
                 return Ok(());
             }
         }
@@ -209,8 +209,8 @@ impl<'de> Visitor<'de> for Inner<'_, '_, 'de> {
     }
 
     fn visit_map<M: MapAccess<'de>>(mut self, map: M) -> Result<(), M::Error> {
-        // An object is no value, but it replaces that of an earlier key with the same name.
-        self.store(Value::Missing);
+        // An object is not used, but it replaces the value of an earlier key with the same name.
+        self.store(Value::Other);
         let Self { paths, steps, found } = self;
         let inside = |step: &Step| match *step {
             Step::Inside(open) => Some(open),
@@ -248,10 +248,11 @@ mod tests {
         check(r#"{"a": 18446744073709551615}"#, "a", Value::Whole(u64::MAX.into()));
         check(r#"{"a": 3.5}"#, "a", Value::Real(3.5));
         check(r#"{"a": true}"#, "a", Value::Bool(true));
-        for missing in [r#"{}"#, r#"{"a": null}"#, r#"{"a": {"b": 1}}"#, r#"{"A": 1}"#] {
+        for missing in [r#"{}"#, r#"{"a": null}"#, r#"{"A": 1}"#] {
             check(missing, "a", Value::Missing);
         }
-        let list = vec![text("x"), Value::Whole(2), Value::Missing, Value::Missing, Value::Missing, Value::Bool(false)];
+        check(r#"{"a": {"b": 1}}"#, "a", Value::Other);
+        let list = vec![text("x"), Value::Whole(2), Value::Missing, Value::Other, Value::Other, Value::Bool(false)];
         check(r#"{"a": ["x", 2, null, ["y"], {"z": 1}, false]}"#, "a", Value::List(list));
     }
 
@@ -273,7 +274,7 @@ mod tests {
     #[test]
     fn the_last_of_several_equal_keys_counts() {
         check(r#"{"a": 1, "a": 2}"#, "a", Value::Whole(2));
-        check(r#"{"a": 1, "a": {}}"#, "a", Value::Missing);
+        check(r#"{"a": 1, "a": {}}"#, "a", Value::Other);
         check(r#"{"m": {"t": 1}, "m": {"u": 2}}"#, "m.t", Value::Missing);
         check(r#"{"m": {"t": 1}, "m": 2}"#, "m.t", Value::Missing);
         check(r#"{"m.t": 1, "m": {"t": 2}, "m": 3}"#, "m.t", Value::Whole(1));
@@ -282,7 +283,7 @@ mod tests {
     #[test]
     fn several_paths_share_keys() {
         let found = wanted(&["m", "m.t", "t", "m.t"]).read(r#"{"m": {"t": "x"}, "t": "y"}"#).unwrap();
-        assert_eq!(found[..], [Value::Missing, text("x"), text("y"), text("x")]);
+        assert_eq!(found[..], [Value::Other, text("x"), text("y"), text("x")]);
     }
 
     #[test]
@@ -299,16 +300,16 @@ mod tests {
         let deep = |key: &str| format!("{{\"{key}\": {}1{}}}", "[".repeat(1_000_000), "]".repeat(1_000_000));
         assert_eq!(wanted(&["a"]).read(&deep("b")).unwrap()[..], [Value::Missing]);
         let mut list = wanted(&["a"]);
-        assert_eq!(list.read(&deep("a")).unwrap()[..], [Value::List(vec![Value::Missing])]);
+        assert_eq!(list.read(&deep("a")).unwrap()[..], [Value::List(vec![Value::Other])]);
         let nested = format!("{}1{}", "{\"a\":".repeat(200), "}".repeat(200));
-        assert_eq!(wanted(&["a.a.a"]).read(&nested).unwrap()[..], [Value::Missing]);
+        assert_eq!(wanted(&["a.a.a"]).read(&nested).unwrap()[..], [Value::Other]);
         let path = ["a"; 33].join(".");
         let nested = format!("{}1{}", "{\"a\":".repeat(33), "}".repeat(33));
         assert_eq!(wanted(&[&path]).read(&nested).unwrap()[..], [Value::Whole(1)]);
     }
 
     #[test]
-    fn a_list_too_long_for_labels_is_missing() {
+    fn a_list_too_long_for_labels_is_not_used() {
         let list = |count: usize| format!("{{\"a\": [{}1]}}", "0,".repeat(count - 1));
         let mut wanted = wanted(&["a"]);
         let mut read = |text: &str| matches!(wanted.read(text).unwrap()[..], [Value::List(_)]);
@@ -343,6 +344,7 @@ mod tests {
             let expected = match lookup(object, &path) {
                 Some(Json::String(text)) => Value::Text(text.into()),
                 Some(Json::Number(number)) => Value::Whole(number.as_i64().unwrap().into()),
+                Some(Json::Object(_)) => Value::Other,
                 _ => Value::Missing,
             };
             prop_assert_eq!(wanted(&[&path]).read(&text).unwrap().to_vec(), vec![expected]);

@@ -56,6 +56,8 @@ pub struct Topic {
     /// Texts without labels. Their rows are numbered after those of the training texts.
     unlabelled: Option<TokenStore>,
     labels: Labels,
+    /// The labels that have a column of their own, in which they may be without a row.
+    flags: Vec<String>,
     /// The weight of each class in the hard loss, unless all rows count the same.
     class_weights: Option<Vec<f64>>,
     tokenizer: Tokenizer,
@@ -175,7 +177,7 @@ impl Task for Topic {
             let mut dense = Dense::zeros(hidden, self.labels.len() as i64, device);
             dense.randomise(seed.wrapping_add(1)); // different random numbers from the pooling's
             if self.objective.label_kind == LabelKind::Multi {
-                dense.set_bias(&log_odds(&self.train, self.labels.len()));
+                dense.set_bias(&log_odds(&self.train, self.labels.len(), self.class_weights.as_deref()));
             }
             dense
         };
@@ -285,7 +287,9 @@ impl Task for Topic {
     }
 
     fn warnings(&self) -> Vec<String> {
-        warnings(&self.train, &self.dev, self.test.as_ref(), &self.labels)
+        let absent = self.flags.iter().filter(|flag| self.labels.index_of(flag).is_none());
+        let absent = absent.map(|flag| format!("label {flag} has no training row, so the models do not know it"));
+        absent.chain(warnings(&self.train, &self.dev, self.test.as_ref(), &self.labels)).collect()
     }
 
     fn has_test(&self) -> bool {

@@ -43,10 +43,13 @@ impl Topic {
         check_rows(&store, &train_rows, &dev_rows)?;
         let training_labels = train_rows.iter().flat_map(|&row| store.labels(row as usize));
         let labels = Labels::learn(training_labels).with_context(|| store.source().display().to_string())?;
-        let measured = |store: Rc<TokenStore>, rows: Vec<u32>| match task_plan.unknown_labels {
-            UnknownLabels::Skip => skip_unknown(store, rows, &labels, task_plan.splits.train.allowed_unusable),
-            UnknownLabels::Error => encode_labels(store, rows, &labels),
-            UnknownLabels::Wrong => Ok(count_unknown(store, rows, &labels)),
+        let measured = |store: Rc<TokenStore>, rows: Vec<u32>| {
+            let split = match task_plan.unknown_labels {
+                UnknownLabels::Skip => skip_unknown(store, rows, &labels, task_plan.splits.train.allowed_unusable)?,
+                UnknownLabels::Error => encode_labels(store, rows, &labels)?,
+                UnknownLabels::Wrong => count_unknown(store, rows, &labels),
+            };
+            check_measured(split)
         };
         let test = task_plan.splits.test.as_ref().map(|source| {
             let store = Rc::new(open(source)?);
@@ -66,6 +69,7 @@ impl Topic {
                 class_weights: class_weights.as_deref().map(|weights| to_tensor(weights, plan.device)),
             },
             class_weights,
+            flags: task_plan.flags.clone(),
             test,
             unlabelled,
             train,
@@ -86,6 +90,15 @@ fn check_rows(store: &TokenStore, train: &[u32], dev: &[u32]) -> Result<()> {
         bail!("{path}: {train} training and {dev} development rows, expected at least one of each");
     }
     Ok(())
+}
+
+/// Checks that a split to measure on has a label: without one, predicting nothing would be perfect.
+fn check_measured(split: TopicSplit) -> Result<TopicSplit> {
+    if split.rows.iter().all(|&row| split.labels.of(row as usize).is_empty()) {
+        let (path, rows) = (split.store.source().display(), split.rows.len());
+        bail!("{path}: none of the {rows} evaluation rows has a label, expected at least one");
+    }
+    Ok(split)
 }
 
 fn all_rows(store: &TokenStore) -> Vec<u32> {
@@ -151,8 +164,14 @@ fn skip_unknown(store: Rc<TokenStore>, mut rows: Vec<u32>, labels: &Labels, allo
 /// Holds out a share of the rows. A row stays in training if a label of it would otherwise be missing there.
 fn hold_out(store: &TokenStore, fraction: f64) -> HeldOut {
     let HeldOut { mut train, held_out } = texts::hold_out(store.len(), fraction);
-    let known: HashSet<&str> = train.iter().flat_map(|&row| store.labels(row as usize)).collect();
-    let is_covered = |&row: &u32| store.labels(row as usize).all(|label| known.contains(label));
+    let mut known: HashSet<&str> = train.iter().flat_map(|&row| store.labels(row as usize)).collect();
+    let is_covered = |&row: &u32| {
+        let is_covered = store.labels(row as usize).all(|label| known.contains(label));
+        if !is_covered {
+            known.extend(store.labels(row as usize)); // the row stays in training, so one row for each label is enough
+        }
+        is_covered
+    };
     let (held_out, rare): (Vec<u32>, Vec<u32>) = held_out.into_iter().partition(is_covered);
     if !rare.is_empty() {
         tracing::info!(

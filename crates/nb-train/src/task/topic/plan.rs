@@ -10,7 +10,7 @@ use nb_data::read::Source;
 use crate::config::{ClassWeights, ConfigError, DataConfig, DataFormat, RunConfig, UnknownLabels};
 use crate::method::{Method, Temperature, TermKind};
 use crate::plan::files::{all_files, dev, refuse, require_format};
-use crate::plan::label_columns::label_kind;
+use crate::plan::label_columns::{flag_names, label_kind};
 use crate::plan::texts::{DatasetSplit, Labelling, TextFiles};
 use crate::plan::{SplitFiles, Splits, TaskKind, TaskPlan, TrainPlan};
 
@@ -23,6 +23,8 @@ const FORMATS: [DataFormat; 5] =
 pub struct TopicPlan {
     /// The number of labels of a text.
     pub label_kind: LabelKind,
+    /// The labels that have a column of their own by name, in which they may be without a row.
+    pub flags: Vec<String>,
     /// The texts of each split.
     pub splits: Splits<Source>,
     /// Treatment of development and test rows whose label no training row has.
@@ -111,6 +113,7 @@ impl TopicPlan {
         };
         Ok(Self {
             label_kind: label_kind(config),
+            flags: flag_names(config),
             splits,
             unknown_labels: config.unknown_labels.unwrap_or_default(),
             class_weights: config.class_weights.clone().unwrap_or_default(),

@@ -26,12 +26,15 @@ impl TopicSplit {
     }
 }
 
-/// Returns the logarithm of the odds that a row has a label, log((n + ½) / (rows − n + ½)) with its n rows, for each label.
+/// Returns the logarithm of the odds that a row has a label, log(w·(n + ½) / (rows − n + ½)) with its n rows and its weight w in the
+/// hard loss, for each label.
 ///
 /// With these biases an untrained model predicts every label as often as it occurs. Without them it predicts each of perhaps hundreds
 /// of labels for half of the rows, and training first unlearns that (Lin et al. 2017, Focal Loss, section 3.3).
-pub(super) fn log_odds(split: &TopicSplit, labels: usize) -> Vec<f32> {
+pub(super) fn log_odds(split: &TopicSplit, labels: usize, weights: Option<&[f64]>) -> Vec<f32> {
     let all = split.rows.len() as f64;
     let odds = |with: usize| (with as f64 + 0.5) / (all - with as f64 + 0.5);
-    split.rows_by_label(labels).into_iter().map(|with| odds(with).ln() as f32).collect()
+    let weight = |label: usize| weights.map_or(1.0, |weights| weights[label]);
+    let rows = split.rows_by_label(labels).into_iter().enumerate();
+    rows.map(|(label, with)| (weight(label) * odds(with)).ln() as f32).collect()
 }

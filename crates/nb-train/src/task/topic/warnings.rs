@@ -28,16 +28,17 @@ pub(super) fn warnings(
         }
     }
     let few = train.rows_by_label(labels.len()).into_iter().zip(labels.names()).filter(|(rows, _)| *rows < FEW);
-    let few: Vec<String> = few.map(|(rows, label)| format!("{label} has {rows}")).collect();
+    let few: Vec<(usize, &String)> = few.collect();
     match few.len() {
         0 => {}
-        n if n <= MOST_SHOWN => {
-            warnings.extend(few.iter().map(|label| format!("label {label} training rows")));
-        }
+        n if n <= MOST_SHOWN => warnings.extend(few.iter().map(|(rows, label)| {
+            let noun = if *rows == 1 { "row" } else { "rows" };
+            format!("label {label} has {rows} training {noun}")
+        })),
         n => warnings.push(format!(
             "{n} of {} labels have fewer than {FEW} training rows: {}, …",
             labels.len(),
-            few[..MOST_SHOWN].join(", ")
+            few[..MOST_SHOWN].iter().map(|(rows, label)| format!("{label} has {rows}")).collect::<Vec<_>>().join(", ")
         )),
     }
     warnings

@@ -1,6 +1,7 @@
 //! Metrics of a model for topics on labelled texts: accuracy and macro-F1, or micro-F1, macro-F1 and mean average precision if a
 //! text has any number of labels.
 
+use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -21,7 +22,7 @@ struct Truth {
     kind: LabelKind,
     unknown_labels: UnknownLabelsChoice,
     /// Labels of which no model predicts one. Their classes follow the model's.
-    other_labels: Vec<String>,
+    other_labels: HashMap<String, usize>,
     unlabelled: usize,
     unknown: usize,
 }
@@ -65,11 +66,12 @@ impl Truth {
 
     /// Returns the position of a label among those that the model does not know.
     fn position(&mut self, label: &str) -> usize {
-        let known = self.other_labels.iter().position(|known| known == label);
-        known.unwrap_or_else(|| {
-            self.other_labels.push(label.to_owned());
-            self.other_labels.len() - 1
-        })
+        if let Some(&position) = self.other_labels.get(label) {
+            return position;
+        }
+        let position = self.other_labels.len();
+        self.other_labels.insert(label.to_owned(), position);
+        position
     }
 
     /// Measures predictions by the model's thresholds.
@@ -96,7 +98,7 @@ impl Eval {
             labels: Labels::from_names(model.labels()?.to_vec())?,
             kind,
             unknown_labels: self.unknown_labels.unwrap_or(UnknownLabelsChoice::Skip),
-            other_labels: Vec::new(),
+            other_labels: HashMap::new(),
             unlabelled: 0,
             unknown: 0,
         };
@@ -122,7 +124,11 @@ impl Eval {
         windows.check()?;
         model.log_truncated();
         if truth.iter().all(Vec::is_empty) {
-            bail!("{}: no text has a label; csv, tsv, jsonl and parquet need --label", windows.name().display());
+            let advice = match label {
+                Some(_) => "expected one in the columns that are named",
+                None => "csv, tsv, jsonl and parquet need --label",
+            };
+            bail!("{}: no text has a label; {advice}", windows.name().display());
         }
         let mut metrics = labels.measure(&truth, &rows, model.thresholds())?.to_json();
         metrics.insert("unlabelled".to_owned(), json!(labels.unlabelled));
