@@ -152,8 +152,7 @@ impl Layout {
         let (id_ends, label_ends) = (lines + 8 * rows, lines + 16 * rows);
         let (seconds, labels) = (lines + 24 * rows, lines + 28 * rows);
         let ids = labels + 4 * label_count;
-        let names_start = ids + width * tokens;
-        let news_ids = names_start + names;
+        let (names_start, news_ids) = (ids + width * tokens, ids + width * tokens + names);
         let label_names: Vec<String> =
             serde_json::from_slice(&bytes[names_start..news_ids]).map_err(|err| format!("label names: {err}"))?;
         let by_reason = |i: usize| ReasonCount { rows: count(5 + 2 * i), first_line: count(6 + 2 * i) };

@@ -30,14 +30,11 @@ impl Topic {
         let tokenizer = open_tokenizer(plan)?;
         let open = |source: &Source| open_store(plan, source, &tokenizer);
         let store = Rc::new(open(&task_plan.splits.train)?);
-        let (train_rows, dev_rows, dev_store) = match &task_plan.splits.dev {
-            Dev::Fraction(fraction) => {
-                let HeldOut { train, held_out } = hold_out(&store, *fraction);
-                (train, held_out, Rc::clone(&store))
-            }
+        let (HeldOut { train: train_rows, held_out: dev_rows }, dev_store) = match &task_plan.splits.dev {
+            Dev::Fraction(fraction) => (hold_out(&store, *fraction), Rc::clone(&store)),
             Dev::Given(source) => {
                 let dev = Rc::new(open(source)?);
-                (all_rows(&store), all_rows(&dev), dev)
+                (HeldOut { train: all_rows(&store), held_out: all_rows(&dev) }, dev)
             }
         };
         check_rows(&store, &train_rows, &dev_rows)?;
@@ -51,12 +48,8 @@ impl Topic {
             };
             check_measured(split)
         };
-        let test = task_plan.splits.test.as_ref().map(|source| {
-            let store = Rc::new(open(source)?);
-            let rows = all_rows(&store);
-            measured(store, rows)
-        });
-        let test = test.transpose()?;
+        let test = task_plan.splits.test.as_ref().map(&open).transpose()?.map(Rc::new);
+        let test = test.map(|store| measured(Rc::clone(&store), all_rows(&store))).transpose()?;
         let unlabelled = task_plan.splits.unlabelled.as_ref().map(open).transpose()?;
         let train = encode_labels(store, train_rows, &labels)?;
         let label_kind = task_plan.label_kind;
