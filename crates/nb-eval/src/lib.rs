@@ -50,7 +50,7 @@ pub use calibration::{Calibration, CalibrationBin, calibration};
 pub use confusion::{ClassCounts, Confusion, ConfusionCell, accuracy, macro_f1};
 pub use error::Error;
 pub use holm::holm;
-pub use multi_label::{Decided, MultiLabel, label_set};
+pub use multi_label::{Decided, MultiLabel};
 pub use paired::{PairedTest, paired_bootstrap};
 pub use ranked::{RankedList, ranks};
 pub use ranking::{Impression, ImpressionMetrics, Ranking, each_impression, ranking};

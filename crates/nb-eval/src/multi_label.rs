@@ -168,21 +168,6 @@ impl Decided {
     }
 }
 
-/// Returns the numbers of the labels whose probability is at least their threshold, the most probable first; equally probable ones in
-/// the order of their numbers.
-///
-/// ```
-/// assert_eq!(nb_eval::label_set(&[0.25, 0.75, 0.5, 0.75], &[0.3, 0.75, 0.5, 0.1]), [1, 3, 2]);
-/// ```
-#[must_use]
-pub fn label_set(probabilities: &[f32], thresholds: &[f64]) -> Vec<usize> {
-    let applies = |(_, (probability, threshold)): &(usize, (&f32, &f64))| f64::from(**probability) >= **threshold;
-    let mut labels: Vec<usize> =
-        probabilities.iter().zip(thresholds).enumerate().filter(applies).map(|(label, _)| label).collect();
-    labels.sort_by(|&a, &b| probabilities[b].total_cmp(&probabilities[a]));
-    labels
-}
-
 /// Returns the threshold with the largest F1; `None` if no entry is relevant.
 fn best_threshold(scores: &[f64], relevant: &[bool]) -> Result<Option<f64>, Error> {
     let steps = steps(scores, relevant)?;

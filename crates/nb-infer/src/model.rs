@@ -240,7 +240,7 @@ impl Model {
             return Err(InferError::OneLabel { path: self.folder.clone() });
         }
         let labels = |row: Vec<f32>| {
-            nb_eval::label_set(&row, thresholds).into_iter().map(|class| self.topic(&row, class)).collect()
+            nb_data::labels::label_set(&row, thresholds).into_iter().map(|class| self.topic(&row, class)).collect()
         };
         Ok(rows.into_iter().map(labels).collect())
     }

@@ -83,7 +83,7 @@ fn best_label(labels: &[String], probabilities: &[f32], which: Which) -> Result<
 /// Describes the prediction of a model for texts with any number of labels: those whose probability is at least their threshold,
 /// the most probable first.
 fn label_set(labels: &[String], thresholds: &[f64], probabilities: &[f32], which: Which) -> Map<String, Value> {
-    let set = nb_eval::label_set(probabilities, thresholds);
+    let set = nb_data::labels::label_set(probabilities, thresholds);
     let shown = if which == Which::All { (0..labels.len()).collect() } else { set.clone() };
     let shown = shown.into_iter().map(|class| (labels[class].clone(), json!(probabilities[class])));
     let mut prediction = Map::new();
