@@ -62,7 +62,7 @@ pub trait Objective {
         LabelKind::Single
     }
 
-    /// Copies the labels of a micro-batch to the device. One label per row: [rows] i64, the class. Any number: [rows, C] f32, 1 where
+    /// Copies the labels of a micro-batch to the device. One label per row: \[rows\] i64, the class. Any number: [rows, C] f32, 1 where
     /// a label applies, else 0. All entries of an unlabelled row are [`nb_loss::IGNORE`].
     fn labels(&self, batch: &Self::Batch) -> Tensor;
 
