@@ -14,7 +14,7 @@ use parquet::file::metadata::{ParquetMetaData, RowGroupMetaData};
 
 use super::columns::{self, Found};
 use super::guard::{Cause, guarded};
-use super::pages;
+use super::{pages, thrift};
 use crate::error::DataError;
 use crate::read::open_file;
 
@@ -34,6 +34,7 @@ impl ParquetFile {
         let failed = |source| DataError::Parquet { file: name.clone(), row: 0, source };
         let metadata = guarded(|| -> Result<_, Cause> {
             let length = file.metadata()?.len();
+            thrift::check_footer(&file)?;
             // Arrow's own schema adds no type that is of use here, and is one more thing that may be damaged.
             let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
             let metadata = ArrowReaderMetadata::load(&file, options.clone())?;

@@ -1,10 +1,36 @@
-//! Reads the few numbers of a page header that decide how much memory the page takes. Page headers are structs in
+//! Reads the few numbers of a page header that decide how much memory the page takes, and checks footers. Both are structs in
 //! Thrift's compact protocol: <https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>.
 
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom};
 
-/// The deepest nesting of a page header; that of the format is 3.
-const MOST_DEPTH: u32 = 8;
+/// The deepest nesting of a struct; that of a page header is 3, that of a footer 9.
+const MOST_DEPTH: u32 = 16;
+
+/// The end of a file: the length of the footer before it, and these bytes.
+const MAGIC: &[u8; 4] = b"PAR1";
+
+/// Checks that a file's footer is a complete struct, whose lists have no more entries than there are bytes.
+///
+/// A damaged footer of a few bytes could keep the `parquet` crate busy for minutes. No list of a footer has truth values, so they are
+/// refused too. A file whose end is not that of a Parquet file is left to that crate, which says so.
+///
+/// # Errors
+/// If the footer is damaged, or the file cannot be read.
+pub(super) fn check_footer(mut file: impl Read + Seek) -> io::Result<()> {
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut end = [0; 8];
+    if length < 8 {
+        return Ok(());
+    }
+    file.seek(SeekFrom::End(-8))?;
+    file.read_exact(&mut end)?;
+    let footer = u64::from(u32::from_le_bytes([end[0], end[1], end[2], end[3]]));
+    if end[4..] != MAGIC[..] || footer > length - 8 {
+        return Ok(());
+    }
+    file.seek(SeekFrom::Start(length - 8 - footer))?;
+    Input { bytes: BufReader::new(file).take(footer), truths: TruthsInLists::Refused }.skip(Kind::Struct, 0)
+}
 
 /// The numbers of a page header.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -25,7 +51,7 @@ impl PageHeader {
 
     /// Reads a header, and nothing behind it.
     pub(super) fn read(input: &mut impl Read) -> io::Result<Self> {
-        let (mut header, mut input) = (Self::default(), Input(input));
+        let (mut header, mut input) = (Self::default(), Input { bytes: input, truths: TruthsInLists::OneByteEach });
         let mut id = 0;
         while let Some(kind) = input.field(&mut id)? {
             match (id, kind) {
@@ -79,15 +105,26 @@ impl Kind {
 }
 
 fn invalid(found: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, format!("{found} found in a page header"))
+    io::Error::new(ErrorKind::InvalidData, format!("{found} found in its metadata"))
 }
 
-struct Input<R>(R);
+struct Input<R> {
+    bytes: R,
+    truths: TruthsInLists,
+}
+
+/// The treatment of truth values in a list.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum TruthsInLists {
+    /// Each has a byte of its own, as in the specification.
+    OneByteEach,
+    Refused,
+}
 
 impl<R: Read> Input<R> {
     fn byte(&mut self) -> io::Result<u8> {
         let mut byte = [0];
-        self.0.read_exact(&mut byte)?;
+        self.bytes.read_exact(&mut byte)?;
         Ok(byte[0])
     }
 
@@ -137,8 +174,10 @@ impl<R: Read> Input<R> {
                 let byte = self.byte()?;
                 let count = if byte >> 4 == 15 { self.varint()? } else { u64::from(byte >> 4) };
                 let entry = Kind::of(byte & 15)?;
+                if entry == Kind::Bool && self.truths == TruthsInLists::Refused && count > 0 {
+                    return Err(invalid("a list of truth values"));
+                }
                 for _ in 0..count {
-                    // A truth value in a list has a byte of its own.
                     self.skip(if entry == Kind::Bool { Kind::I8 } else { entry }, depth + 1)?;
                 }
             }
@@ -153,7 +192,7 @@ impl<R: Read> Input<R> {
     }
 
     fn skip_bytes(&mut self, count: u64) -> io::Result<()> {
-        let skipped = io::copy(&mut self.0.by_ref().take(count), &mut io::sink())?;
+        let skipped = io::copy(&mut self.bytes.by_ref().take(count), &mut io::sink())?;
         if skipped == count { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) }
     }
 }
@@ -190,7 +229,31 @@ mod tests {
         assert!(PageHeader::read(&mut &[0x25, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1][..]).is_err());
     }
 
+    #[test]
+    fn footers_are_checked_to_their_end() {
+        let check = |footer: &[u8]| {
+            let length = (footer.len() as u32).to_le_bytes();
+            let file = [b"PAR1", footer, &length[..], b"PAR1"].concat();
+            check_footer(io::Cursor::new(file)).map_err(|error| error.to_string())
+        };
+        assert_eq!(check(&[0x15, 2, 0x19, 0x15, 4, 0]), Ok(())); // version 1, a list of one number
+        assert_eq!(check(&[0x19, 0x02, 0]), Ok(())); // an empty list
+        let truths = [0x19, 0x31, 1, 2, 1, 0];
+        assert_eq!(check(&truths), Err("a list of truth values found in its metadata".to_owned()));
+        let numbers = [0x19, 0xF5, 0xFF, 0xFF, 0xFF, 0xFF, 7, 0];
+        assert!(check(&numbers).is_err() && check(&[0x19, 0xFC, 0xFF, 0xFF, 0xFF, 0xFF, 7, 0]).is_err());
+        assert!(check(&[0x15]).is_err() && check(&[]).is_err());
+        for other in [&b"PAR1"[..], b"", b"PAR1\xff\xff\xff\xffPAR1", b"PAR1\0\0\0\0PARE"] {
+            assert!(check_footer(io::Cursor::new(other)).is_ok(), "{other:?} is left to the crate");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_footer_causes_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            let _ = check_footer(io::Cursor::new([&bytes[..], &[40, 0, 0, 0], b"PAR1"].concat()));
+        }
+
         #[test]
         fn no_bytes_cause_a_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let _ = PageHeader::read(&mut &bytes[..]);
