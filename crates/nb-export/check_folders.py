@@ -134,7 +134,12 @@ def reference(folder, texts):
     vectors = torch.stack(vectors)
     if not description.get("labels"):
         return vectors, None
-    return vectors, (vectors @ weights["dense.weight"].T + weights["dense.bias"]).softmax(-1)
+    return vectors, probabilities(description, vectors @ weights["dense.weight"].T + weights["dense.bias"])
+
+
+def probabilities(description, logits):
+    """Returns a softmax, or a sigmoid for each label if a text has any number of labels."""
+    return logits.sigmoid() if "thresholds" in description else logits.softmax(-1)
 
 
 def difference(found, expected):
@@ -185,6 +190,7 @@ def check_classifier(program, folder, scratch):
     name = convert(program, "hugging-face", folder, output)
     description = json.loads((folder / "newsbert.json").read_text())
     labels, most = description["labels"], description["max_tokens"]
+    is_multi = "thresholds" in description
     trust = {"trust_remote_code": True} if name == "Folder" else {}
     is_linear = description["head"]["pooling"] == "cls" and description["head"]["score"] == "dot"
     has_room = len(labels) <= 16 or "electra" not in json.loads((folder / "config.json").read_text())["model_type"]
@@ -199,13 +205,15 @@ def check_classifier(program, folder, scratch):
         model, report = AutoModelForSequenceClassification.from_pretrained(place, output_loading_info=True, **trust)
         assert not any(report[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys")), report
         assert [model.config.id2label[i] for i in range(len(labels))] == labels
+        assert not is_multi or model.config.newsbert_thresholds == description["thresholds"]
         assert model.config.label2id == {label: i for i, label in enumerate(labels)}
         tokenizer = AutoTokenizer.from_pretrained(place, **trust)
         batch = tokenizer(TEXTS, padding=True, truncation=True, max_length=most, return_tensors="pt")
         with torch.no_grad():
-            output_of = model.eval()(**batch, labels=torch.zeros(len(TEXTS), dtype=torch.long))
+            truth = torch.zeros(len(TEXTS), len(labels)) if is_multi else torch.zeros(len(TEXTS), dtype=torch.long)
+            output_of = model.eval()(**batch, labels=truth)
         assert output_of.loss.isfinite()
-        worst = max(worst, difference(output_of.logits.softmax(-1), expected))
+        worst = max(worst, difference(probabilities(description, output_of.logits), expected))
         model.save_pretrained(again)
         tokenizer.save_pretrained(again)
         for size in (1, 4):

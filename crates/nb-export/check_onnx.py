@@ -138,7 +138,8 @@ class Reference:
             outputs = {"vectors": vectors}
             if self.description.get("labels"):
                 logits = vectors @ self.head["dense.weight"].T + self.head["dense.bias"]
-                outputs["probabilities"] = logits.softmax(-1)
+                is_multi = "thresholds" in self.description  # any number of labels per text
+                outputs["probabilities"] = logits.sigmoid() if is_multi else logits.softmax(-1)
         return outputs
 
 

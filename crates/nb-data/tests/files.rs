@@ -320,7 +320,7 @@ fn labels_in_separated_columns_and_flags() {
     check(&Source::labelled(file(&folder, "d.jsonl", lines), json(layout)), &["1 x+y|a|", "2 x+y+3|b|"]);
 }
 
-/// What is there and no label makes a row unusable, so that no label is lost without a word.
+/// A value that is not a label makes its row unusable, so that no label is lost silently.
 #[test]
 fn values_that_are_no_labels_are_counted() {
     let folder = tempfile::tempdir().unwrap();

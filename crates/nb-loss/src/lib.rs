@@ -6,8 +6,8 @@
 //! ([`flsw_temperatures`], [`cwsm_temperatures`]) and one teacher out of several ([`mean_logits`],
 //! [`logits_weighted_by_loss`]). [`agreement`] is for the log.
 //!
-//! Where a row has one label of C, logits become probabilities by a softmax. Where it has any number of labels, each label has
-//! a sigmoid of its own: [`binary_cross_entropy`], [`binary_soft_loss`], [`logits_weighted_by_binary_loss`],
+//! Most functions are for rows with one label of C, whose probabilities are a softmax. For rows with any number of labels, each
+//! label has a sigmoid of its own: [`binary_cross_entropy`], [`binary_soft_loss`], [`logits_weighted_by_binary_loss`],
 //! [`binary_agreement`].
 //!
 //! [`soft_loss`] covers every form of the soft loss. [`soft_cross_entropy`], [`soft_kl_divergence`] and

@@ -69,7 +69,7 @@ mod tests {
         let truth = [vec![0, 2], vec![3]];
         let sets = LabelSets { labels: 2, truth: &truth, probabilities: &[0.9, 0.1, 0.2, 0.3] };
         let measured = evaluate_label_sets(&sets, Some(&[0.5, 0.5])).unwrap();
-        // One decision of four is right, and none is wrong: 2·1 / (2·1 + 2).
+        // Of three labels that apply, one is predicted, and no other: 2·1 / (2·1 + 2).
         assert_eq!(measured.get("micro_f1"), Some(0.5));
         assert_eq!(measured.get("macro_f1"), Some(1.0 / 3.0));
         assert_eq!(measured.thresholds, [0.5, 0.5]);

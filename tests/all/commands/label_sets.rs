@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use super::place::{DEV_ROWS, Place, STUDENT, TOPICS, TRAIN_ROWS, articles, assert_within_interval};
+use super::place::{DEV_ROWS, FINETUNE, Place, STUDENT, TOPICS, TRAIN_ROWS, articles, assert_within_interval, tensors};
 
 /// The labels of a text: its topics, by the words in it; some texts have two, some none.
 fn labels_of(text: &str) -> Vec<&'static str> {
@@ -110,6 +110,12 @@ fn a_model_decides_by_its_thresholds_in_every_command() {
         right += row.labels.iter().filter(|label| found.contains(label)).count();
         sum += row.labels.len() + found.len();
     }
+    let library = nb_infer::Model::open(place.path(STUDENT), &nb_infer::Options::default()).unwrap();
+    let texts: Vec<String> = rows(DEV_ROWS, 3).into_iter().map(|row| row.text).collect();
+    let texts: Vec<nb_infer::Text<'_>> = texts.iter().map(|text| text.as_str().into()).collect();
+    for (set, line) in library.label_sets(&texts).unwrap().into_iter().zip(&lines) {
+        assert_eq!(json!(set.iter().map(|topic| topic.label).collect::<Vec<_>>()), line["labels"]);
+    }
     let best = predict(&[]);
     assert!(best.iter().zip(&lines).all(|(best, all)| best["labels"] == all["labels"]));
     assert!(
@@ -132,6 +138,32 @@ fn a_model_decides_by_its_thresholds_in_every_command() {
     assert_eq!(serde_json::from_str::<Value>(&flags.done().out).unwrap()["micro_f1"], metrics["micro_f1"]);
     eval(&bars[..2]).failed(&["no text has a label", "--label"]);
     eval(&["--columns", "1", "--label", "9"]).failed(&["with too few columns"]);
+}
+
+/// Without training, the bias of a label is the logarithm of its odds, times its weight in the hard loss.
+#[test]
+fn the_dense_layer_starts_with_the_odds_of_the_labels() {
+    let place = place();
+    let biases = |weights: &str, output: &str| -> Vec<f32> {
+        let weights = format!("data.class_weights={weights}");
+        let output = format!("output={output}");
+        place.train(&[BARS, FINETUNE, &weights, &output, "train.lr=1e-12", "train.head_lr=1e-12"]).done();
+        let head = tensors(&place.path(&format!("{}/student/head.safetensors", output.split_once('=').unwrap().1)));
+        let bias = head.into_iter().find(|(name, _)| name == "dense.bias").unwrap().1;
+        Vec::try_from(bias).unwrap()
+    };
+    let train = rows(TRAIN_ROWS, 1);
+    let with = |topic: &str| train.iter().filter(|row| row.labels.contains(&topic)).count() as f64;
+    let close = |found: Vec<f32>, weight: &dyn Fn(f64) -> f64| {
+        for (found, (topic, _)) in found.into_iter().zip(TOPICS) {
+            let with = with(topic);
+            let without = TRAIN_ROWS as f64 - with;
+            let expected = (weight(with) * (with + 0.5) / (without + 0.5)).ln();
+            assert!((f64::from(found) - expected).abs() < 1e-5, "{topic}: {found}, expected {expected}");
+        }
+    };
+    close(biases("none", "runs/none"), &|_| 1.0);
+    close(biases("balanced", "runs/balanced"), &|with| (TRAIN_ROWS as f64 - with) / with);
 }
 
 #[test]

@@ -29,6 +29,7 @@ impl KeyLayout {
     }
 }
 
+/// Returns true if a column is named twice.
 fn repeats<C: PartialEq>(columns: &[C]) -> bool {
     columns.iter().enumerate().any(|(i, column)| columns[..i].contains(column))
 }
@@ -55,9 +56,8 @@ pub(super) fn first_and_rest<'a, T: PartialEq + fmt::Display>(
     texts: &'a [T],
     name: &str,
 ) -> Result<(&'a T, &'a [T]), DataError> {
-    let is_repeated = |i: usize| texts[..i].contains(&texts[i]);
     match texts {
-        [first, rest @ ..] if !(1..texts.len()).any(is_repeated) => Ok((first, rest)),
+        [first, rest @ ..] if !repeats(texts) => Ok((first, rest)),
         _ => {
             let found = texts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
             Err(DataError::TextColumns { file: name.to_owned(), found: format!("[{found}]") })

@@ -14,7 +14,7 @@ pub enum Truncation {
     HeadTail,
 }
 
-/// What remains of a text: its beginning and its end, one after the other.
+/// The beginning and the end of a truncated text, one after the other.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Kept<'a> {
     pub(super) start: &'a [u32],

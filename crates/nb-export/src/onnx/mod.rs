@@ -35,9 +35,10 @@ const TOKENS: [Dim; 2] = [Dim::Named("batch"), Dim::Named("sequence")];
 /// Writes the model of a folder as one ONNX file: encoder, pooling and head.
 ///
 /// Inputs, int64 [batch, sequence]: `input_ids`, `attention_mask` (1, or 0 for padding after a text) and `token_type_ids` (which
-/// models without segments ignore). Outputs, f32: `probabilities` [batch, labels], only for a model for topics, and `vectors`
-/// [batch, width], pooled, projected, and of length 1 if the model's score is a cosine. Padding changes no output. The file's
-/// metadata has `precision`, `max_tokens` (of one sequence), and, if the folder has `newsbert.json`, `task` and `labels` (as JSON).
+/// models without segments ignore). Outputs, f32: `probabilities` [batch, labels], only for a model for topics (a softmax, or a
+/// sigmoid for each label if a text has any number of labels), and `vectors` [batch, width], pooled, projected, and of length 1 if the model's score is a cosine. Padding changes no output. The file's
+/// metadata has `precision`, `max_tokens` (of one sequence), and, if the folder has `newsbert.json`, `task` and `labels` (as
+/// JSON), and `thresholds` (as JSON) if a text has any number of labels.
 /// The caller truncates texts: there is `truncate` if the model was trained on their beginning and end (`head_tail`), and `windows`
 /// (as JSON) if it was trained on windows. The file computes one sequence, not the mean of a text's windows.
 ///

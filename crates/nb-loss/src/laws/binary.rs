@@ -19,7 +19,7 @@ fn sigmoid(logit: f64) -> f64 {
     1.0 / (1.0 + (-logit).exp())
 }
 
-/// −log of the probability that label `c` applies or not, which is `truth`.
+/// −log of the probability of `truth`: that a label with this logit applies, or that it does not.
 fn surprise(logit: f64, truth: bool) -> f64 {
     -sigmoid(if truth { logit } else { -logit }).ln()
 }
